@@ -1,0 +1,1 @@
+"""Checks the performance budgets, each as a ratio of two things measured in one run."""

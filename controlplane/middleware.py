@@ -1,0 +1,78 @@
+"""What happens around every request: it gets a name, refusals get a form, sessions end in time."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, HttpResponse
+
+from controlplane.errors import answer_to, respond
+from controlplane.logs import current_request
+from kms.envelope import KeyUnavailable
+from orgs.errors import Refused
+
+WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class RequestIdMiddleware:
+    """Takes the gateway's `X-Request-Id`, or makes one.
+
+    It stands in the answer, in every log line, and as `request.request_id`.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if WELL_FORMED.fullmatch(given) else str(uuid.uuid4())
+        request.request_id = request_id  # type: ignore[attr-defined]  # for logs and audit
+        token = current_request.set(request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            current_request.reset(token)
+        response["X-Request-Id"] = request_id
+        return response
+
+
+class RefusalMiddleware:
+    """Turns what a page's service refused into an answer. REST has its own hook for the same."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """The answer, or None for what Django answers itself and for bugs."""
+        answer = answer_to(error) if isinstance(error, (Refused, KeyUnavailable)) else None
+        return respond(request, answer) if answer else None
+
+
+class SessionLimitsMiddleware:
+    """Signs out who was idle for too long, or came in too long ago however busy since."""
+
+    TOUCH_SECONDS = 60
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        session = request.session
+        if SESSION_KEY in session:
+            now = int(time.time())
+            started, seen = session.get("started", now), session.get("seen", 0)
+            idle = now - seen if seen else 0
+            if idle > settings.TAMARACK_SESSION_IDLE or now - started > settings.SESSION_COOKIE_AGE:
+                session.flush()
+            elif not seen or idle >= self.TOUCH_SECONDS:
+                session.update({"started": started, "seen": now})
+        return self.get_response(request)

@@ -1,0 +1,371 @@
+"""Every setting of the control plane, as docs/configuration.md describes them.
+
+A bad value stops the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from controlplane import env
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+# ---- Where things live -------------------------------------------------------------------------
+TAMARACK_HOME = env.folder("TAMARACK_HOME", BASE_DIR / "var")
+# Unix socket paths end at 107 bytes (sockaddr_un): a deep home gets a short, private folder for
+# its sockets.
+_SOCKET_ROOM = 107 - len("/index/") - 36 - len(".sock")
+_HOME_ID = hashlib.sha256(os.fsencode(TAMARACK_HOME)).hexdigest()[:12]
+_SHORT_RUN_DIR = Path(tempfile.gettempdir()) / f"tamarack-{os.getuid()}-{_HOME_ID}"
+_HOME_RUN_DIR = TAMARACK_HOME / "run"
+_RUN_DIR_FITS = len(os.fsencode(_HOME_RUN_DIR)) <= _SOCKET_ROOM
+TAMARACK_RUN_DIR = env.folder(
+    "TAMARACK_RUN_DIR", _HOME_RUN_DIR if _RUN_DIR_FITS else _SHORT_RUN_DIR
+)
+if len(os.fsencode(TAMARACK_RUN_DIR)) > _SOCKET_ROOM:
+    raise ImproperlyConfigured(
+        f"TAMARACK_RUN_DIR={str(TAMARACK_RUN_DIR)!r} is too long for unix sockets:"
+        f" at most {_SOCKET_ROOM} bytes."
+    )
+# Index files in memory only. Root mounts a tmpfs of its own there; kms/memory.py decides whether
+# it is safe.
+TAMARACK_RAM_DIR = env.folder(
+    "TAMARACK_RAM_DIR",
+    Path(f"/dev/shm/tamarack-{os.getuid()}-{_HOME_ID}"),  # noqa: S108  made 0700, owner checked
+)
+TAMARACK_ALLOW_SWAP = env.boolean("TAMARACK_ALLOW_SWAP", default=False)
+
+# ---- Addresses ---------------------------------------------------------------------------------
+TAMARACK_PUBLIC_URL = env.https_url("TAMARACK_PUBLIC_URL", "https://localhost:8443")
+TAMARACK_PUBLIC_HOST = urlsplit(TAMARACK_PUBLIC_URL).hostname or ""
+TAMARACK_PUBLIC_PORT = urlsplit(TAMARACK_PUBLIC_URL).port or 443
+TAMARACK_BIND = env.address("TAMARACK_BIND", "127.0.0.1")
+
+
+def _is_single_host(host: str) -> bool:
+    """Whether no sub-domain of `host` can be expected to resolve: localhost and IP addresses."""
+    if host == "localhost":
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+# `port`: one gateway port per index (works on localhost).
+# `host`: one name per index (needs wildcard DNS).
+TAMARACK_PUBLIC_HOST_IS_SINGLE = _is_single_host(TAMARACK_PUBLIC_HOST)
+TAMARACK_ADDRESSING = env.choice(
+    "TAMARACK_ADDRESSING",
+    "port" if TAMARACK_PUBLIC_HOST_IS_SINGLE else "host",
+    ("port", "host"),
+)
+TAMARACK_INDEX_PORTS = env.port_range("TAMARACK_INDEX_PORTS", "8444-8507")
+TAMARACK_INDEX_DOMAIN = (
+    # Not used with `port` addressing, where the public host may be an address that has no names.
+    env.domain("TAMARACK_INDEX_DOMAIN", f"svc.{TAMARACK_PUBLIC_HOST}")
+    if TAMARACK_ADDRESSING == "host"
+    else f"svc.{TAMARACK_PUBLIC_HOST}"
+)
+TAMARACK_UPSTREAM_PORTS = env.port_range("TAMARACK_UPSTREAM_PORTS", "21400-22399")
+TAMARACK_TRUST_DOMAIN = env.domain("TAMARACK_TRUST_DOMAIN", "tamarack.internal")
+TAMARACK_NODE = env.domain("TAMARACK_NODE", "node-1", parts=1)
+
+# ---- Gateway -----------------------------------------------------------------------------------
+TAMARACK_TLS_MAX = env.choice("TAMARACK_TLS_MAX", "1.2", ("1.2", "1.3"))
+TAMARACK_PROJECT_RATE = env.integer("TAMARACK_PROJECT_RATE", 2000, low=1, high=1_000_000)
+TAMARACK_MAX_REQUEST_BYTES = env.integer(
+    "TAMARACK_MAX_REQUEST_BYTES", 4 * 1024 * 1024, low=64 * 1024, high=64 * 1024 * 1024
+)
+
+# ---- Django ------------------------------------------------------------------------------------
+# The key file is made at the first start; a command that runs before gets a key that dies with it.
+_SECRET_KEY_FILE = TAMARACK_HOME / "keys" / "django.key"
+SECRET_KEY = (
+    _SECRET_KEY_FILE.read_text().strip() if _SECRET_KEY_FILE.exists() else secrets.token_urlsafe(48)
+)
+DEBUG = False
+# What the gateway leads here under `host` addressing; its certificate has the same names.
+ALLOWED_HOSTS = [
+    f"[{TAMARACK_PUBLIC_HOST}]" if ":" in TAMARACK_PUBLIC_HOST else TAMARACK_PUBLIC_HOST,
+    f"api.{TAMARACK_PUBLIC_HOST}",
+    "localhost",
+    "api.localhost",
+    "127.0.0.1",
+    "[::1]",
+]
+CSRF_TRUSTED_ORIGINS = [TAMARACK_PUBLIC_URL]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "audit",
+    "orgs",
+    "projects",
+    "keys",
+    "indexes",
+    "gateway",
+    "controlplane",
+]
+MIDDLEWARE = [
+    "controlplane.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "controlplane.middleware.SessionLimitsMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "controlplane.middleware.RefusalMiddleware",
+]
+ROOT_URLCONF = "controlplane.urls"
+WSGI_APPLICATION = "controlplane.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+APPEND_SLASH = False
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+STATIC_URL = "/static/"
+STATIC_ROOT = TAMARACK_HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# ---- Database ----------------------------------------------------------------------------------
+DATABASE_URL = env.secret("DATABASE_URL")
+if DATABASE_URL:
+    try:
+        _default = dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)
+    except ValueError:
+        # Its own message would repeat the address, password included: `from None` drops it.
+        raise ImproperlyConfigured(
+            "DATABASE_URL can't be read: it has to look like"
+            " postgres://user:password@host:5432/name."
+        ) from None
+    if _default["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(
+            "DATABASE_URL has to be a postgres:// address, or unset for SQLite."
+        )
+    DATABASES: dict[str, Any] = {"default": dict(_default)}
+else:
+    # IMMEDIATE: a deferred transaction that turns into a writer fails at once, busy timeout or not.
+    # FULL: this database holds wrapped keys; a commit lost at a power cut could lose an index.
+    # secure_delete: a shredded key leaves no copy behind in free pages.
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": TAMARACK_HOME / "db.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": (
+                    "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;"
+                ),
+            },
+        }
+    }
+
+# ---- Queue -------------------------------------------------------------------------------------
+REDIS_URL = env.secret("REDIS_URL")
+CELERY_BROKER_URL = REDIS_URL or f"redis+socket://{TAMARACK_RUN_DIR / 'valkey.sock'}"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 240
+CELERY_TASK_SOFT_TIME_LIMIT = 200
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # More than twice the hard limit: a second worker gets a message only when the first is gone.
+    "visibility_timeout": 600,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_keepalive": True,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    # For publishing, which happens inside requests; workers reconnect by rules of their own.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+    # Several installations may share one Redis.
+    "global_keyprefix": f"tamarack:{_HOME_ID}:",
+}
+# Publishing is a hint, never worth holding a request for: beat repeats what a dead queue lost.
+CELERY_TASK_PUBLISH_RETRY = False
+# Messages of a schedule expire: what a dead worker left behind must not pile up.
+CELERY_BEAT_SCHEDULE = {
+    "forget-ended-sessions": {
+        "task": "orgs.tasks.forget_ended_sessions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "sweep-operations": {
+        "task": "indexes.tasks.sweep_operations",
+        "schedule": 2.0,
+        "options": {"expires": 20},
+    },
+    "reconcile-deployments": {
+        "task": "indexes.tasks.reconcile_deployments",
+        "schedule": 10.0,
+        "options": {"expires": 20},
+    },
+    "renew-gateway-certificates": {
+        "task": "gateway.tasks.renew_certificates",
+        "schedule": 300.0,
+        "options": {"expires": 600},
+    },
+    "rotate-gateway-access-log": {
+        "task": "gateway.tasks.rotate_access_log",
+        "schedule": 60.0,
+        "options": {"expires": 120},
+    },
+}
+
+# ---- Who may come in ---------------------------------------------------------------------------
+AUTH_USER_MODEL = "orgs.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "orgs.adapters.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    # Per address and per account: guessing is hopeless, and a stranger can't lock an owner out for
+    # longer than five minutes.
+    "login_failed": "10/m/ip,10/300s/key",
+    "change_password": "5/m/user",
+}
+# `localmem` would count per process; the database is shared by all.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "cache",
+        # Rate limits live here: with the default of 300, a few hundred made-up names would push
+        # everybody's counts out.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME = "__Host-tamarack-session"
+# A sign-in ends after this many seconds however busy, and after that many without a request.
+SESSION_COOKIE_AGE = env.integer("TAMARACK_SESSION_AGE", 12 * 3600, low=300, high=24 * 3600)
+TAMARACK_SESSION_IDLE = env.integer("TAMARACK_SESSION_IDLE", 3600, low=120, high=24 * 3600)
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_NAME = "__Host-tamarack-csrf"
+CSRF_FAILURE_VIEW = "controlplane.errors.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000
+# The gateway overwrites this header; nothing else reaches Django's socket.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = False
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for sub-domains: the operator's domain may hold other services
+    "security.W008",  # no redirect: the gateway speaks TLS only
+    "security.W021",  # HSTS preload: as W005
+]
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
+# ---- REST --------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["keys.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "controlplane.negotiation.AlwaysJson",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "controlplane.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# ---- Logs: one JSON object a line on stderr, which the supervisor keeps in log/ ------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "controlplane.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        # A line for every message of a two-second schedule would bury the others.
+        **{
+            name: {"level": "WARNING"}
+            for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+        },
+    },
+}

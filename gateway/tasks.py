@@ -1,0 +1,24 @@
+"""What the gateway needs done every few minutes."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from gateway import access_log, certificates
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def renew_certificates() -> None:
+    """Issue what is due; Envoy picks the files up by itself. Safe to run twice."""
+    if issued := certificates.renew_due():
+        logger.info("issued certificates: %s", ", ".join(issued))
+
+
+@shared_task
+def rotate_access_log() -> None:
+    """Keep the access log from filling the disk. Safe to run twice."""
+    access_log.rotate()

@@ -1,0 +1,177 @@
+"""Reading indexes. `route_for` is asked for every call that the gateway has not cached."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import FilteredRelation, Q, QuerySet
+
+from indexes.models import Deployment, Index, Operation
+from indexes.probe import is_healthy
+from indexes.rules import is_name, shown
+from orgs.actors import Actor
+from orgs.errors import NotFound
+from orgs.permissions import Permission, authorize
+from projects.models import Project
+
+_DEFAULT_HTTPS_PORT = 443
+_HOST_LABEL = re.compile(r"[a-z0-9-]{1,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the calls for an index go.
+
+    Attributes:
+        address: `<ip>:<port>` of its process; empty while it has none.
+        ready: whether it serves; `state` says what it is doing otherwise.
+    """
+
+    deployment_id: UUID | None
+    index_id: UUID
+    project_id: UUID
+    organization_id: UUID
+    address: str
+    ready: bool
+    state: str
+
+
+def find_project(actor: Actor, project_id: UUID, permission: Permission) -> Project:
+    """The project, where the actor holds the permission on its indexes.
+
+    Raises:
+        NotFound: no such project, or none that the actor may know of.
+        PermissionDenied: the actor belongs there but lacks the permission.
+    """
+    project = Project.objects.filter(pk=project_id).first()
+    if project is None:
+        raise NotFound(f"No project {project_id}, or none that you may see.")
+    authorize(actor, permission, organization_id=project.organization_id, project_id=project.pk)
+    return project
+
+
+def list_indexes(actor: Actor, project_id: UUID) -> QuerySet[Index]:
+    """The project's indexes that are not gone, oldest first.
+
+    Raises:
+        NotFound, PermissionDenied: the actor may not see them.
+    """
+    project = find_project(actor, project_id, Permission.INDEX_READ)
+    return Index.objects.filter(project=project, deleted_at=None)
+
+
+def get_index(actor: Actor, project_id: UUID, name: str) -> Index:
+    """The project's index of that name.
+
+    Raises:
+        NotFound: no such index, or no such project for the actor.
+        PermissionDenied: the actor may not see the project's indexes.
+    """
+    return find_index(list_indexes(actor, project_id), name)
+
+
+def find_index(indexes: QuerySet[Index], name: str) -> Index:
+    """The index of that name among `indexes`.
+
+    Raises:
+        NotFound: none has it, or none could have it.
+    """
+    index = indexes.filter(name=name, deleted_at=None).first() if is_name(name) else None
+    if index is None:
+        raise NotFound(f"No index {shown(name)} in this project. GET /indexes lists them.")
+    return index
+
+
+def pending_operation(index: Index) -> Operation | None:
+    """The work that is still to be done on the index, newest wish first."""
+    return index.operations.filter(state=Operation.State.PENDING).order_by("-generation").first()
+
+
+def wanted_deployments() -> list[Deployment]:
+    """The deployments on this node whose servers have to run and that no operation is busy with."""
+    return list(
+        Deployment.objects.filter(
+            node=settings.TAMARACK_NODE,
+            removed_at=None,
+            desired_state=Deployment.Desired.RUNNING,
+            index__state=Index.State.READY,
+        ).select_related("index__project")
+    )
+
+
+def taken_upstream_ports() -> set[int]:
+    """The ports that servers on this node have."""
+    live = Deployment.objects.filter(node=settings.TAMARACK_NODE, removed_at=None)
+    return set(live.values_list("port", flat=True))
+
+
+def serving_counts() -> tuple[int, int]:
+    """How many of this node's index servers serve right now, and how many have to. Asks each one.
+
+    Raises:
+        CertificateError, KeyUnavailable: this node can't show who it is.
+    """
+    wanted = wanted_deployments()
+    serving = [each for each in wanted if each.index.is_ready and is_healthy(each)]
+    return len(serving), len(wanted)
+
+
+def host_of(index: Index) -> str:
+    """Where clients reach the index, without scheme; known from the first moment on."""
+    if settings.TAMARACK_ADDRESSING == "port":
+        # Always a host that official clients accept: with a dot, or `localhost`.
+        return f"{settings.TAMARACK_PUBLIC_HOST}:{index.gateway_port}"
+    host = f"{index.label}.{settings.TAMARACK_INDEX_DOMAIN}"
+    port = settings.TAMARACK_PUBLIC_PORT
+    return host if port == _DEFAULT_HTTPS_PORT else f"{host}:{port}"
+
+
+def route_for(host: str, port: int | None) -> Route | None:
+    """The index that a call is for, or None where the address is nobody's. One query, no writes.
+
+    Args:
+        host: what the client asked for, `<host>[:<port>]`; decides under `host` addressing.
+        port: the gateway's own port that the call came in by; decides under `port` addressing.
+    """
+    if settings.TAMARACK_ADDRESSING == "port":
+        if port not in settings.TAMARACK_INDEX_PORTS:
+            return None
+        wanted = Q(gateway_port=port)
+    else:
+        name = host.rsplit(":", 1)[0].rstrip(".").lower()
+        label, _, domain = name.partition(".")
+        if domain != settings.TAMARACK_INDEX_DOMAIN.lower() or not _HOST_LABEL.fullmatch(label):
+            return None
+        wanted = Q(label=label)
+    row = (
+        Index.objects.alias(
+            live=FilteredRelation("deployments", condition=Q(deployments__removed_at=None))
+        )
+        .filter(wanted, deleted_at=None)
+        .values_list(
+            "pk",
+            "project_id",
+            "project__organization_id",
+            "state",
+            "cause",
+            "live__pk",
+            "live__address",
+            "live__port",
+        )
+        .first()
+    )
+    if row is None:
+        return None
+    index_id, project_id, organization_id, state, cause, deployment_id, address, upstream = row
+    return Route(
+        deployment_id=deployment_id,
+        index_id=index_id,
+        project_id=project_id,
+        organization_id=organization_id,
+        address=f"{address}:{upstream}" if deployment_id else "",
+        ready=state == Index.State.READY and not cause and deployment_id is not None,
+        state=state,
+    )

@@ -1,0 +1,23 @@
+"""Pinecone's paths, at the root: its clients append them to the host that they are given."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from indexes import views as pages
+from indexes.api import views
+
+app_name = "indexes"
+urlpatterns = [
+    path("indexes", views.IndexesView.as_view(), name="list"),
+    path(
+        "indexes/create-for-model",
+        views.CreateForModelView.as_view(),
+        {"name": "create-for-model"},
+        name="create-for-model",
+    ),
+    path("indexes/<str:name>", views.IndexDetailView.as_view(), name="detail"),
+    path("collections", views.CollectionsView.as_view(), name="collections"),
+    path("collections/<str:name>", views.CollectionDetailView.as_view(), name="collection"),
+    path("projects/<uuid:project_id>/indexes/", pages.project, name="project"),
+]

@@ -1,0 +1,50 @@
+"""The page of a project's indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from indexes.models import Index
+from indexes.selectors import host_of, list_indexes
+from orgs.decorators import PageRequest, page
+from projects.navigation import project_context
+from projects.selectors import get_project
+
+TONES = {
+    Index.State.READY: "good",
+    Index.State.INITIALIZING: "busy",
+    Index.State.INITIALIZATION_FAILED: "bad",
+    Index.State.TERMINATING: "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An index as the table shows it."""
+
+    index: Index
+    host: str
+    tone: str
+
+
+@require_safe
+@page
+def project(request: PageRequest, project_id: UUID) -> HttpResponse:
+    """The project's indexes: state with cause and remedy, address, shape."""
+    found = get_project(request.actor, project_id)
+    rows = [
+        Row(index=index, host=host_of(index), tone=_tone(index))
+        for index in list_indexes(request.actor, found.pk)
+    ]
+    context = project_context(request.actor, found, current="indexes:project") | {"rows": rows}
+    return render(request, "indexes/list.html", context)
+
+
+def _tone(index: Index) -> str:
+    troubled = index.state == Index.State.READY and index.cause
+    return "warn" if troubled else TONES[Index.State(index.state)]

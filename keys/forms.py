@@ -1,0 +1,99 @@
+"""What people fill in about API keys."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django import forms
+from django.core import signing
+from django.utils import timezone
+
+from keys.services import NAME_LENGTH
+from orgs.permissions import ACCESS_ROLE_HELP, DEFAULT_KEY_ROLE, Role
+
+TOKEN_SALT = "keys.forms.ApiKeyForm"  # noqa: S105  names what is signed, no secret
+TOKEN_SECONDS = 12 * 3600
+
+
+def new_token(project_id: UUID) -> str:
+    """The id of the key that a form will make, signed, for this project only."""
+    return signing.dumps([str(project_id), str(uuid.uuid4())], salt=TOKEN_SALT)
+
+
+class ApiKeyForm(forms.Form):
+    """A new API key.
+
+    The hidden token carries the key's id, so that the form sent twice makes one key.
+    """
+
+    use_required_attribute = False
+    token = forms.CharField(widget=forms.HiddenInput)
+    name = forms.CharField(
+        label="Name",
+        max_length=NAME_LENGTH,
+        help_text="The program that will use the key, such as “search-api production”.",
+        widget=forms.TextInput({"autocomplete": "off", "autofocus": True}),
+    )
+    roles = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=[(role.value, f"{role.value}: {text}") for role, text in ACCESS_ROLE_HELP.items()],
+        initial=[DEFAULT_KEY_ROLE.value],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one role."},
+    )
+    days = forms.TypedChoiceField(
+        label="Works",
+        choices=[
+            ("", "until it is revoked"),
+            ("30", "for 30 days"),
+            ("90", "for 90 days"),
+            ("365", "for a year"),
+        ],
+        coerce=int,
+        required=False,
+        empty_value=None,
+    )
+
+    def key_id(self, project_id: UUID) -> UUID | None:
+        """The key's id out of the token, or None where the token is not ours or too old."""
+        try:
+            signed_for, key_id = signing.loads(
+                self.cleaned_data["token"], salt=TOKEN_SALT, max_age=TOKEN_SECONDS
+            )
+        except signing.BadSignature:
+            return None
+        return UUID(key_id) if signed_for == str(project_id) else None
+
+    def chosen_roles(self) -> list[Role]:
+        """The roles as such."""
+        return [Role(value) for value in self.cleaned_data["roles"]]
+
+    def expires_at(self) -> datetime | None:
+        """When the key stops working; None: never."""
+        days = self.cleaned_data["days"]
+        return timezone.now() + timedelta(days=days) if days else None
+
+
+class RevokeForm(forms.Form):
+    """The key's name, typed, so that nobody revokes a key by a slip."""
+
+    use_required_attribute = False
+    confirm = forms.CharField(
+        max_length=NAME_LENGTH,
+        widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}),
+        error_messages={"required": "Type the key's name to confirm."},
+    )
+
+    def __init__(self, *args: object, name: str, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed through as they are
+        self.name = name
+        self.fields["confirm"].label = f"Type “{name}” to confirm"
+
+    def clean_confirm(self) -> str:
+        """The name, if it is the key's."""
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.name:
+            raise forms.ValidationError(f"This is not the key's name: it is called “{self.name}”.")
+        return typed

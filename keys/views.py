@@ -1,0 +1,108 @@
+"""Pages: a project's API keys, a new one, and the end of one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from keys.forms import ApiKeyForm, RevokeForm, new_token
+from keys.selectors import get_key, key_roles, keys_of
+from keys.services import create_api_key, revoke_api_key
+from orgs.decorators import PageRequest, page
+from orgs.errors import AlreadyExists, InvalidArgument, PermissionDenied
+from orgs.permissions import Permission, authorize, permissions_of
+from projects.models import Project
+from projects.navigation import project_context
+from projects.selectors import get_project
+
+FORM_METHODS = ["GET", "HEAD", "POST"]
+EXPIRED_FORM = "This form is too old or was not made here. It is fresh now: send it again."
+
+
+@require_safe
+@page
+def project(request: PageRequest, project_id: UUID) -> HttpResponse:
+    """The project's keys. Who may see its indexes only is sent there."""
+    found = get_project(request.actor, project_id)
+    held = permissions_of(request.actor, organization_id=found.organization_id, project_id=found.pk)
+    if Permission.API_KEY_READ not in held and Permission.INDEX_READ in held:
+        return redirect("indexes:project", found.pk)
+    keys = list(keys_of(request.actor, found))
+    roles = key_roles(keys)
+    context = {
+        "keys": [(key, roles.get(key.pk, [])) for key in keys],
+        "can_create": Permission.API_KEY_CREATE in held,
+        "can_revoke": Permission.API_KEY_REVOKE in held,
+    }
+    return _render(request, "keys/list.html", found, context)
+
+
+@require_http_methods(FORM_METHODS)
+@page
+def create(request: PageRequest, project_id: UUID) -> HttpResponse:
+    """The form for a new key; answers with the secret, once."""
+    found = _project_for(request, project_id, Permission.API_KEY_CREATE)
+    if request.method != "POST":
+        form = ApiKeyForm(initial={"token": new_token(found.pk)})
+        return _render(request, "keys/create.html", found, {"form": form})
+    form = ApiKeyForm(request.POST)
+    if form.is_valid() and (key_id := form.key_id(found.pk)):
+        try:
+            key, secret = create_api_key(
+                actor=request.actor,
+                project=found,
+                name=form.cleaned_data["name"],
+                roles=form.chosen_roles(),
+                expires_at=form.expires_at(),
+                key_id=key_id,
+            )
+        except AlreadyExists as error:
+            messages.error(request, error.message)
+            return redirect("keys:list", found.pk)
+        except (InvalidArgument, PermissionDenied) as error:
+            form.add_error(None, error.message)
+        else:
+            return _render(request, "keys/created.html", found, {"key": key, "secret": secret})
+    elif form.is_valid() or "token" in form.errors:
+        form = ApiKeyForm(
+            {**request.POST.dict(), "roles": request.POST.getlist("roles")}
+            | {"token": new_token(found.pk)}
+        )
+        form.add_error(None, EXPIRED_FORM)
+    return _render(request, "keys/create.html", found, {"form": form}, status=422)
+
+
+@require_http_methods(FORM_METHODS)
+@page
+def revoke(request: PageRequest, project_id: UUID, key_id: UUID) -> HttpResponse:
+    """Asks for the key's name, then revokes it."""
+    found = _project_for(request, project_id, Permission.API_KEY_REVOKE)
+    key = get_key(request.actor, found, key_id)
+    form = RevokeForm(request.POST if request.method == "POST" else None, name=key.name)
+    if form.is_valid():
+        revoke_api_key(actor=request.actor, key_id=key.pk)
+        messages.success(request, f"The API key {key.name} is revoked.")
+        return redirect("keys:list", found.pk)
+    status = 422 if form.errors else 200
+    return _render(request, "keys/revoke.html", found, {"key": key, "form": form}, status=status)
+
+
+def _project_for(request: PageRequest, project_id: UUID, permission: Permission) -> Project:
+    found = get_project(request.actor, project_id)
+    authorize(request.actor, permission, organization_id=found.organization_id, project_id=found.pk)
+    return found
+
+
+def _render(
+    request: PageRequest,
+    template: str,
+    project: Project,
+    context: dict[str, object],
+    status: int = 200,
+) -> HttpResponse:
+    shared = project_context(request.actor, project, current="keys:list")
+    return render(request, template, shared | context, status=status)

@@ -1,0 +1,282 @@
+"""Every URL against every kind of person. A URL that is not in the tables below fails the test."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.cache import cache
+from django.urls import URLPattern, URLResolver, get_resolver
+from pytest_django import DjangoAssertNumQueries
+
+from keys.forms import new_token
+from orgs.models import RoleBinding, User
+from orgs.permissions import Role
+from orgs.services import bind_role
+from tests.cast import Cast
+from tests.factories import SYSTEM, make_key, make_member, make_project
+from tests.pages import Browser, hidden_value
+
+# What each kind of person gets. Project roles are held by members of the organization.
+PEOPLE = (
+    *("nobody", "stranger", "OrgOwner", "OrgManager", "OrgMember", "OrgBillingAdmin"),
+    *("ProjectOwner", "ProjectManager", "ProjectMember", "ProjectEditor", "ProjectViewer"),
+    *("ControlPlaneEditor", "ControlPlaneViewer", "DataPlaneEditor", "DataPlaneViewer"),
+)
+ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
+# By GET, then by POST with a valid form:
+#   nobody, stranger | Owner Manager Member Billing | Owner Manager Member | six access roles
+#   in: to the sign-in, to: elsewhere, ok: the page, no: forbidden, -: it does not exist
+PAGES: dict[str, tuple[str, str]] = {
+    "": ("in to to to to to to to to to to to to to to", ""),
+    ORG: ("in - ok ok ok ok ok ok ok ok ok ok ok ok ok", ""),
+    f"{ORG}projects/create/": (
+        "in - ok ok no no no no no no no no no no no",
+        "in - to to no no no no no no no no no no no",
+    ),
+    PROJECT: ("in - ok - - - ok ok ok to to to to no no", ""),
+    f"{PROJECT}keys/create/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - ok - - - ok no no no no no no no no",
+    ),
+    f"{PROJECT}keys/<uuid:key_id>/revoke/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - to - - - to no no no no no no no no",
+    ),
+    f"{PROJECT}indexes/": ("in - ok - - - ok ok no ok ok ok ok no no", ""),
+}
+MEANING = {"in": 302, "to": 302, "ok": 200, "no": 403, "-": 404}
+# Pages of the sign-in, which are the same for everybody: tests/orgs/test_sign_in.py.
+ACCOUNT = {
+    "accounts/login/",
+    "accounts/logout/",
+    "accounts/inactive/",
+    "accounts/password/change/",
+    "healthz",
+}
+# Programs show a key there; a person's session counts for nothing: tests/indexes.
+API = {
+    "indexes",
+    "indexes/create-for-model",
+    "indexes/<str:name>",
+    "collections",
+    "collections/<str:name>",
+}
+
+
+def routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[str]:
+    """Every route of the control plane."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLPattern):
+            yield route
+        else:
+            yield from routes(entry, route)
+
+
+@dataclass
+class World:
+    """The cast, and one person with each role."""
+
+    cast: Cast
+    people: dict[str, User]
+
+    def browser(self, person: str) -> Browser:
+        """That person's browser; nobody has not signed in."""
+        return Browser(self.people.get(person))
+
+    def path(self, route: str) -> str:
+        """The route with our organization, project and a key."""
+        key, _ = make_key(self.cast.project)
+        for pattern, value in {
+            "<uuid:organization_id>": self.cast.organization.pk,
+            "<uuid:project_id>": self.cast.project.pk,
+            "<uuid:key_id>": key.pk,
+            "<str:name>": "anything",
+        }.items():
+            route = route.replace(pattern, str(value))
+        return f"/{route}"
+
+    def form(self) -> dict[str, object]:
+        """What satisfies every form."""
+        return {
+            "name": "key",
+            "confirm": "key",
+            "roles": ["DataPlaneViewer"],
+            "days": "",
+            "token": new_token(self.cast.project.pk),
+        }
+
+
+@pytest.fixture
+def world(cast: Cast) -> World:
+    people = {"stranger": cast.charlie, "OrgOwner": cast.alice, "OrgMember": cast.bob}
+    for role in Role:
+        if role.value in people:
+            continue
+        person = make_member(cast.organization)
+        on_organization = role.value.startswith("Org")
+        bind_role(
+            actor=SYSTEM,
+            organization_id=cast.organization.pk,
+            principal=(RoleBinding.PrincipalType.USER, person.pk),
+            role=role,
+            resource_id=cast.organization.pk if on_organization else cast.project.pk,
+        )
+        people[role.value] = person
+    return World(cast, people)
+
+
+class CompletenessTests:
+    def test_every_url_is_in_one_table(self) -> None:
+        listed = [*PAGES, *ACCOUNT, *API]
+        assert sorted(set(routes())) == sorted(listed)
+
+    def test_every_row_has_every_person(self) -> None:
+        for get, post in PAGES.values():
+            assert len(get.split()) == len(PEOPLE)
+            assert len(post.split()) in {0, len(PEOPLE)}
+
+
+class MatrixTests:
+    @pytest.mark.parametrize("route", list(PAGES))
+    def test_reading(self, world: World, route: str) -> None:
+        path = world.path(route)
+        expected = dict(zip(PEOPLE, PAGES[route][0].split(), strict=True))
+        found = {person: world.browser(person).get(path) for person in PEOPLE}
+        assert {p: a.status_code for p, a in found.items()} == {
+            p: MEANING[e] for p, e in expected.items()
+        }
+        for person, answer in found.items():
+            to_sign_in = answer.get("Location", "").startswith("/accounts/login/")
+            assert to_sign_in == (expected[person] == "in")
+
+    @pytest.mark.parametrize("route", [route for route, (_, post) in PAGES.items() if post])
+    def test_writing(self, world: World, route: str) -> None:
+        expected = dict(zip(PEOPLE, PAGES[route][1].split(), strict=True))
+        found = {
+            person: world.browser(person).post(world.path(route), world.form()).status_code
+            for person in PEOPLE
+        }
+        assert found == {p: MEANING[e] for p, e in expected.items()}
+
+    @pytest.mark.parametrize("route", [route for route, (_, post) in PAGES.items() if not post])
+    def test_pages_without_a_form_take_no_post(self, world: World, route: str) -> None:
+        assert world.browser("OrgOwner").post(world.path(route)).status_code == 405
+
+    @pytest.mark.parametrize("route", [route for route, (_, post) in PAGES.items() if post])
+    def test_forms_need_their_token(self, world: World, route: str) -> None:
+        browser = Browser(world.people["OrgOwner"], enforce_csrf_checks=True)
+        assert browser.post(world.path(route), world.form()).status_code == 403
+
+    @pytest.mark.parametrize("route", sorted(API))
+    def test_a_session_counts_for_nothing_on_the_api(self, world: World, route: str) -> None:
+        for person in ("nobody", "OrgOwner"):
+            answer = world.browser(person).get(world.path(route))
+            assert answer.status_code in {401, 405}
+            assert answer.json()["status"] == answer.status_code
+
+    @pytest.mark.parametrize("route", [route for route in PAGES if "<" in route])
+    def test_an_absent_object_looks_like_a_foreign_one(self, world: World, route: str) -> None:
+        def shown(path: str) -> str:
+            text = world.browser("stranger").get(path).content.decode()
+            return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
+
+        foreign = world.path(route)
+        absent = re.sub(r"[0-9a-f]{12}/", "0123456789ab/", foreign)
+        assert foreign != absent
+        assert shown(foreign) == shown(absent)
+
+
+class HeaderTests:
+    POLICY = frozenset(
+        {
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "img-src 'self' data:",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        }
+    )
+
+    @pytest.mark.parametrize("route", sorted(set(PAGES) | ACCOUNT | API))
+    def test_every_answer_carries_the_strict_policy(self, world: World, route: str) -> None:
+        for person in ("nobody", "stranger", "OrgOwner", "OrgMember"):
+            answer = world.browser(person).get(world.path(route))
+            policy = {part.strip() for part in answer["Content-Security-Policy"].split(";")}
+            assert policy == self.POLICY
+            assert answer["X-Frame-Options"] == "DENY"
+            assert answer["X-Content-Type-Options"] == "nosniff"
+            assert answer["Referrer-Policy"] == "same-origin"
+            assert answer["Strict-Transport-Security"] == "max-age=31536000"
+            assert answer["X-Request-Id"]
+
+    @pytest.mark.parametrize("route", sorted(set(PAGES) | ACCOUNT))
+    def test_no_page_needs_what_the_policy_forbids(self, world: World, route: str) -> None:
+        for person in ("nobody", "stranger", "OrgOwner"):
+            text = world.browser(person).get(world.path(route)).content.decode()
+            assert "<script" not in text
+            assert "<style" not in text
+            assert not re.search(r"\s(style|on[a-z]+)=", text)
+            links = re.findall(r'(?:src|href|action)="([^"]*)"', text)
+            assert all(link.startswith(("/", "#")) for link in links)
+            assert not any(link.startswith("//") for link in links)
+            for link in links:
+                if link.startswith("/static/"):
+                    assert finders.find(link.removeprefix("/static/"))
+
+    @pytest.mark.parametrize("route", list(PAGES))
+    def test_what_people_see_is_kept_out_of_caches(self, world: World, route: str) -> None:
+        answer = world.browser("OrgOwner").get(world.path(route))
+        assert "no-store" in answer["Cache-Control"]
+
+
+class SecretsInLogsTests:
+    def test_neither_passwords_nor_keys_nor_sessions_reach_a_log(
+        self, cast: Cast, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cache.clear()
+        caplog.set_level(logging.DEBUG)
+        logging.getLogger("django.db.backends").setLevel(logging.INFO)
+        browser = Browser()
+        browser.sign_in("alice@example.com", "wr0ng-passphrase")
+        browser.sign_in("alice@example.com")
+        create = f"/projects/{cast.project.pk}/keys/create/"
+        token = hidden_value(browser.get(create).content, "token")
+        form = {"token": token, "name": "a", "roles": ["ProjectEditor"], "days": ""}
+        made = browser.post(create, form).content.decode()
+        found = re.search(r"tmrk_\w{60}", made)
+        assert found is not None
+        for header in (found[0], found[0][:-1] + "x"):
+            browser.get("/indexes", headers={"api-key": header})
+            browser.get("/nowhere", headers={"api-key": header})
+        cookie = browser.cookies["__Host-tamarack-session"].value
+        assert "/nowhere" in caplog.text
+        for secret in ("wr0ng-passphrase", "correct horse", found[0][16:59], cookie):
+            assert secret not in caplog.text
+
+
+class QueryTests:
+    @pytest.mark.parametrize("route", [route for route in PAGES if route])
+    def test_more_rows_take_no_more_queries(
+        self,
+        world: World,
+        route: str,
+        django_assert_max_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        browser, path = world.browser("OrgOwner"), world.path(route)
+        browser.get(path)
+        for _ in range(5):
+            make_key(world.cast.project)
+            make_project(world.cast.organization)
+            make_member(world.cast.organization)
+        with django_assert_max_num_queries(9):
+            browser.get(path)

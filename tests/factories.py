@@ -1,0 +1,65 @@
+"""Makes what tests start from, through the services that the product itself uses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from keys.models import ApiKey
+from keys.services import create_api_key
+from orgs.actors import Actor, system
+from orgs.models import Membership, Organization, RoleBinding, User
+from orgs.permissions import Role
+from orgs.services import bind_role, create_organization, create_user
+from projects.models import Project
+from projects.services import create_project
+
+PASSWORD = "correct horse battery staple"
+SYSTEM: Actor = system("tests")
+_numbers = itertools.count(1)
+
+
+def make_user(email: str = "") -> User:
+    """A person who signs in with `PASSWORD`."""
+    address = email or f"person-{next(_numbers)}@example.com"
+    return create_user(actor=SYSTEM, email=address, password=PASSWORD)
+
+
+def make_organization(owner: User | None = None, name: str = "") -> Organization:
+    """An organization with an owner."""
+    return create_organization(
+        actor=SYSTEM, name=name or f"Organization {next(_numbers)}", owner=owner or make_user()
+    )
+
+
+def make_member(organization: Organization, email: str = "") -> User:
+    """A person who belongs to the organization and may do nothing there but look at it."""
+    user = make_user(email)
+    Membership.objects.create(user=user, organization=organization)
+    bind_role(
+        actor=SYSTEM,
+        organization_id=organization.pk,
+        principal=(RoleBinding.PrincipalType.USER, user.pk),
+        role=Role.ORG_MEMBER,
+        resource_id=organization.pk,
+    )
+    return user
+
+
+def make_project(organization: Organization | None = None, name: str = "") -> Project:
+    """A project with its encryption key."""
+    organization = organization or make_organization()
+    return create_project(
+        actor=SYSTEM,
+        organization_id=organization.pk,
+        name=name or f"Project {next(_numbers)}",
+    )
+
+
+def make_key(
+    project: Project | None = None,
+    roles: Sequence[Role] = (Role.PROJECT_EDITOR,),
+    name: str = "key",
+) -> tuple[ApiKey, str]:
+    """An API key and its secret."""
+    return create_api_key(actor=SYSTEM, project=project or make_project(), name=name, roles=roles)

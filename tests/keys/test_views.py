@@ -1,0 +1,161 @@
+"""The pages of API keys in a browser: made once, shown once, gone at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keys.forms import new_token
+from keys.models import ApiKey
+from keys.secrets import PATTERN
+from keys.selectors import verify_key
+from orgs.models import RoleBinding
+from orgs.permissions import Role
+from orgs.services import bind_role
+from tests.cast import Cast
+from tests.factories import SYSTEM, make_key, make_project
+from tests.pages import Browser, hidden_value
+
+
+def page(cast: Cast) -> str:
+    return f"/projects/{cast.project.pk}/"
+
+
+def filled(cast: Cast, browser: Browser, **fields: Any) -> dict[str, Any]:
+    """The form as it comes, with a name."""
+    form = browser.get(f"{page(cast)}keys/create/").content
+    return {
+        "token": hidden_value(form, "token"),
+        "name": "search-api",
+        "roles": ["ProjectEditor"],
+        "days": "",
+        **fields,
+    }
+
+
+class CreateTests:
+    def test_shows_a_working_secret_once_and_keeps_it_out_of_caches(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        answer = browser.post(f"{page(cast)}keys/create/", filled(cast, browser))
+        assert answer.status_code == 200
+        assert "no-store" in answer["Cache-Control"]
+        secret = PATTERN.search(answer.content.decode())
+        assert secret is not None
+        key = verify_key(secret[0])
+        assert key is not None
+        assert (key.label, key.project_id) == ("search-api", cast.project.pk)
+        listing = browser.get(page(cast)).content.decode()
+        assert f"tmrk_{secret[1]}_…" in listing
+        assert secret[2] not in listing
+
+    def test_the_form_sent_twice_makes_one_key(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        form = filled(cast, browser)
+        before = ApiKey.objects.count()
+        browser.post(f"{page(cast)}keys/create/", form)
+        again = browser.post(f"{page(cast)}keys/create/", form, follow=True)
+        assert ApiKey.objects.count() == before + 1
+        assert b"exists already" in again.content
+        assert PATTERN.search(again.content.decode()) is None
+
+    def test_roles_and_days_are_taken(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        form = filled(cast, browser, roles=["DataPlaneViewer", "ControlPlaneViewer"], days="30")
+        browser.post(f"{page(cast)}keys/create/", form)
+        key = ApiKey.objects.get(name="search-api")
+        assert key.expires_at is not None
+        assert (key.expires_at - key.created_at).days in {29, 30}
+        roles = RoleBinding.objects.filter(principal_id=key.pk).values_list("role", flat=True)
+        assert set(roles) == {"DataPlaneViewer", "ControlPlaneViewer"}
+
+    def test_mistakes_are_said_beside_the_field_and_the_rest_is_kept(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        before = ApiKey.objects.count()
+        mistakes: list[tuple[dict[str, Any], str]] = [
+            ({"name": ""}, "This field is required."),
+            ({"name": "x" * 81}, "at most 80 characters"),
+            ({"name": "a\u202eb"}, "printable characters"),
+            ({"roles": []}, "Choose at least one role."),
+            ({"roles": ["OrgOwner"]}, "OrgOwner is not one of the available choices"),
+            ({"days": "7"}, "7 is not one of the available choices"),
+        ]
+        for fields, text in mistakes:
+            answer = browser.post(f"{page(cast)}keys/create/", filled(cast, browser) | fields)
+            assert answer.status_code == 422
+            assert text in answer.content.decode()
+            assert 'aria-invalid="true"' in answer.content.decode() or "printable" in text
+        assert ApiKey.objects.count() == before
+
+    def test_a_forged_or_foreign_token_makes_no_key_and_a_fresh_one_does(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        for token in ("", "forged", new_token(make_project(cast.organization).pk)):
+            form = filled(cast, browser, token=token)
+            answer = browser.post(f"{page(cast)}keys/create/", form)
+            assert answer.status_code == 422
+            assert b"It is fresh now: send it again." in answer.content
+            assert b'value="search-api"' in answer.content
+            assert not ApiKey.objects.filter(name="search-api").exists()
+        form["token"] = hidden_value(answer.content, "token")
+        assert browser.post(f"{page(cast)}keys/create/", form).status_code == 200
+
+    def test_names_are_escaped(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        form = filled(cast, browser, name="<script>alert(1)</script>")
+        made = browser.post(f"{page(cast)}keys/create/", form)
+        for content in (made.content, browser.get(page(cast)).content):
+            assert b"<script" not in content
+            assert b"&lt;script&gt;" in content
+
+    def test_without_a_key_the_page_teaches_with_the_real_address(self, cast: Cast) -> None:
+        empty = make_project(cast.organization)
+        content = Browser(cast.alice).get(f"/projects/{empty.pk}/").content.decode()
+        assert "No API key yet" in content
+        assert "PINECONE_CONTROLLER_HOST=https://localhost:8443" in content
+        assert "/certs/ca.pem" in content
+
+
+class RevokeTests:
+    def test_needs_the_name_then_is_final(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        key, secret = make_key(cast.project, name="old laptop")
+        path = f"{page(cast)}keys/{key.pk}/revoke/"
+        assert b"Revoke old laptop?" in browser.get(path).content
+        for typed in ("", "old", "OLD LAPTOP"):
+            assert browser.post(path, {"confirm": typed}).status_code == 422
+        assert verify_key(secret) is not None
+        done = browser.post(path, {"confirm": "old laptop"}, follow=True)
+        assert b"The API key old laptop is revoked." in done.content
+        assert verify_key(secret) is None
+        assert path not in done.content.decode()
+
+    def test_a_key_of_another_project_is_not_reached_through_this_one(self, cast: Cast) -> None:
+        key, secret = make_key(make_project(cast.organization))
+        path = f"{page(cast)}keys/{key.pk}/revoke/"
+        assert Browser(cast.alice).post(path, {"confirm": "key"}).status_code == 404
+        assert verify_key(secret) is not None
+
+    def test_a_get_revokes_nothing(self, cast: Cast) -> None:
+        key, secret = make_key(cast.project)
+        Browser(cast.alice).get(f"{page(cast)}keys/{key.pk}/revoke/?confirm=key")
+        assert verify_key(secret) is not None
+
+
+class RolesTests:
+    def give(self, cast: Cast, role: Role) -> Browser:
+        bind_role(
+            actor=SYSTEM,
+            organization_id=cast.organization.pk,
+            principal=(RoleBinding.PrincipalType.USER, cast.bob.pk),
+            role=role,
+            resource_id=cast.project.pk,
+        )
+        return Browser(cast.bob)
+
+    def test_who_may_only_look_sees_no_buttons(self, cast: Cast) -> None:
+        content = self.give(cast, Role.PROJECT_MEMBER).get(page(cast)).content.decode()
+        assert "tmrk_" in content
+        assert "keys/create/" not in content
+        assert "/revoke/" not in content
+
+    def test_who_may_see_indexes_only_is_led_to_them(self, cast: Cast) -> None:
+        answer = self.give(cast, Role.PROJECT_VIEWER).get(page(cast))
+        assert answer["Location"] == f"{page(cast)}indexes/"
