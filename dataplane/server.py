@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import (  # type: ignore[import-untyped]  # ships no types
@@ -30,6 +32,11 @@ THREADS: Final = 2
 MAX_CONNECTION_AGE_MS: Final = 3_600_000
 """Peers have to show a valid certificate again at least this often."""
 STOP_SECONDS: Final = 4.0
+DRAIN_SECONDS: Final = 2.0
+"""How long, at most, a stopping server waits for its callers to go away."""
+QUIET_SECONDS: Final = 0.3
+"""So long without a call, and they have gone."""
+STOPPING: Final = "This index server is stopping, so nothing was done. Try again shortly."
 VECTOR_SERVICE: Final = "VectorService"
 
 
@@ -72,6 +79,44 @@ class CertificateStore:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], roots)
 
 
+class Drain(grpc.ServerInterceptor):
+    """Once begun, refuses every call with UNAVAILABLE.
+
+    gRPC itself answers a call that arrives while it stops with CANCELLED, which no client takes for
+    a reason to try again.
+    """
+
+    def __init__(self) -> None:
+        """Calls pass until `begin`."""
+        self._called_at = 0.0
+        self._begun = False
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The method's handler, or one that refuses."""
+        self._called_at = time.monotonic()
+        if not self._begun:
+            return continuation(handler_call_details)
+        return grpc.unary_unary_rpc_method_handler(_refuse)
+
+    def begin(self) -> None:
+        """Refuse from now on; returns when callers have stopped coming, or after DRAIN_SECONDS."""
+        self._begun = True
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while (now := time.monotonic()) < deadline:
+            quiet = now - self._called_at
+            if quiet >= QUIET_SECONDS:
+                return
+            time.sleep(QUIET_SECONDS - quiet)
+
+
+def _refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
+    context.abort(grpc.StatusCode.UNAVAILABLE, STOPPING)
+
+
 class Server:
     """The listening server of one index."""
 
@@ -82,9 +127,10 @@ class Server:
             RuntimeError: an address can't be bound; the message names it.
         """
         self._socket = config.socket
+        self._drain = Drain()
         self._grpc = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="call"),
-            interceptors=[PeerCheck(config)],
+            interceptors=[self._drain, PeerCheck(config)],
             maximum_concurrent_rpcs=MAX_QUEUED_CALLS,
             options=(
                 (
@@ -135,4 +181,5 @@ class Server:
     def stop(self) -> None:
         """Take no further calls, let running ones end for a few seconds, then cancel them."""
         self._health.enter_graceful_shutdown()
+        self._drain.begin()
         self._grpc.stop(STOP_SECONDS).wait()

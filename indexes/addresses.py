@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Q
+from django.db.models import Count, Max, Q
 
 from indexes.models import Index
 from orgs.errors import QuotaExceeded
@@ -29,27 +29,28 @@ def free_port(*, spread: bool = False) -> int:
         QuotaExceeded: every port is taken.
     """
     ports = settings.TAMARACK_INDEX_PORTS
-    taken = set(
-        Index.objects.filter(deleted_at=None, gateway_port__in=ports).values_list(
-            "gateway_port", flat=True
-        )
+    freed = dict.fromkeys(ports, _NEVER)
+    # One statement: between two, a creation elsewhere could take a port that looked free.
+    used = (
+        Index.objects.filter(gateway_port__in=ports)
+        .order_by()
+        .values_list("gateway_port")
+        .annotate(live=Count("pk", filter=Q(deleted_at=None)), freed_at=Max("deleted_at"))
     )
-    free = [port for port in ports if port not in taken]
-    if not free:
+    for port, live, freed_at in used:
+        if live:
+            del freed[port]
+        else:
+            freed[port] = freed_at
+    if not freed:
         raise QuotaExceeded(
             f"All {len(ports)} index ports are taken (TAMARACK_INDEX_PORTS={ports[0]}-{ports[-1]})."
             " Delete an index; or ask the operator to widen that range, or to give each index a"
             " host name of its own (TAMARACK_ADDRESSING=host), which knows no such limit."
         )
     if spread:
-        return secrets.choice(free)
-    freed: dict[int | None, datetime] = dict(
-        Index.objects.filter(gateway_port__in=free)
-        .order_by()
-        .values_list("gateway_port")
-        .annotate(Max("deleted_at"))
-    )
-    return min(free, key=lambda port: (freed.get(port, _NEVER), port))
+        return secrets.choice(list(freed))
+    return min(freed, key=lambda port: (freed[port], port))
 
 
 def refresh() -> list[UUID]:

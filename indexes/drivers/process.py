@@ -25,8 +25,8 @@ from indexes.models import Deployment
 from kms.certificates import write_atomically
 
 CALL_SECONDS = 3
-STOP_SECONDS = 7
-"""The server ends within five seconds of SIGTERM; then supervisord sends SIGKILL."""
+STOP_SECONDS = 9
+"""The server ends within seven seconds of SIGTERM; then supervisord sends SIGKILL."""
 EXIT_CONFIGURATION = 78
 """The server's exit code for what starting again can't mend (`EX_CONFIG` of sysexits.h)."""
 LOG_TAIL_BYTES = 16_384

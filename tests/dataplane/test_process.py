@@ -10,12 +10,15 @@ import socket
 import struct as binary
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from dataplane.server import STOPPING
+from tests.dataplane.messages import Client
 from tests.dataplane.support import (
     IndexServer,
     Stack,
@@ -227,6 +230,33 @@ class ProcessTests:
         assert server.stop() == 0
         assert list(Path(server.config["ram_dir"]).iterdir()) == []
         assert not (server.folder / "record.db-wal").exists()
+
+    def test_a_call_that_comes_while_it_stops_is_told_to_try_again(
+        self, server: IndexServer
+    ) -> None:
+        server.start()
+        callers = [server.client() for _ in range(6)]
+        busy = threading.Barrier(len(callers) + 1)
+
+        def work(client: Client) -> tuple[str, str]:
+            for turn in range(100_000):
+                try:
+                    client.upsert({"id": str(turn), "values": GOOD})
+                except grpc.RpcError as error:
+                    call: Any = error
+                    return call.code().name, call.details()
+                if turn == 20:
+                    busy.wait(timeout=30)
+            raise AssertionError("it never stopped")
+
+        with ThreadPoolExecutor(len(callers)) as pool:
+            answers = [pool.submit(work, client) for client in callers]
+            busy.wait(timeout=30)
+            assert server.process is not None
+            server.process.send_signal(signal.SIGTERM)
+            for answer in answers:
+                assert answer.result() == ("UNAVAILABLE", STOPPING)
+        assert server.stop() == 0
 
     def test_sigterm_is_heard_at_any_time(self, server: IndexServer) -> None:
         draw = noise(3)
