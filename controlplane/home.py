@@ -18,7 +18,7 @@ import gateway.certificates
 from controlplane import supervision
 from indexes import provisioning
 from keys.peppers import current_pepper
-from kms.certificates import write_atomically
+from kms.files import write_atomically
 from kms.memory import check_folder
 from kms.providers import LocalProvider
 

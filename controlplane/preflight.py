@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
 
+from controlplane.checks import xml_libraries
 from gateway.bootstrap import envoy_path
 from kms.memory import UnsafeMemory, check_folder, disk_swap
 
@@ -119,26 +120,16 @@ def valkey_path() -> str:
 
 def check_libraries() -> Finding:
     """The libraries with native code load, and the two that share libxml2 agree on its version."""
+    again = "Install exactly the pinned wheels: `make clean` and start again."
     try:
-        import lxml.etree  # noqa: PLC0415  may be what is broken
         import sqlcipher3  # noqa: F401, PLC0415  may be what is broken
-        import xmlsec  # noqa: F401, PLC0415  raises where it and lxml bundle different libxml2
-    except Exception as error:  # noqa: BLE001  xmlsec raises an exception of its own on a mismatch
-        found = ", ".join(f"{name} {_version(name)}" for name in ("lxml", "xmlsec", "sqlcipher3"))
-        return problem(
-            "libraries",
-            f"a native library does not load ({found}): {error}",
-            "Install exactly the pinned wheels: `make clean` and start again.",
-        )
-    libxml = ".".join(str(part) for part in lxml.etree.LIBXML_VERSION)
-    return ok("libraries", f"lxml and xmlsec agree on libxml2 {libxml}; SQLCipher loads")
 
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "missing"
+        mismatches = xml_libraries(None)
+    except (ImportError, PackageNotFoundError) as error:
+        return problem("libraries", f"a native library does not load: {error}", again)
+    if mismatches:
+        return problem("libraries", mismatches[0].msg, again)
+    return ok("libraries", "lxml and xmlsec agree on libxml2; SQLCipher loads")
 
 
 def check_home() -> Finding:

@@ -13,7 +13,7 @@ from pathlib import Path
 from gateway.configuration import GatewaySettings
 from gateway.listeners import listeners
 from gateway.upstreams import Json, clusters, secrets, typed
-from kms.certificates import write_atomically
+from kms.files import write_atomically
 
 VALIDATE_SECONDS = 30
 MAX_HEAP_BYTES = 1 << 30

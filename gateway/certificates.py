@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from gateway.configuration import GatewaySettings
 from kms import certificates
 from kms.certificates import Authority, CertificateError, Pair
+from kms.files import write_atomically
 
 
 def ensure(
@@ -45,7 +46,7 @@ def ensure(
     settings.certs.mkdir(mode=0o700, parents=True, exist_ok=True)
     bundle = settings.certs / "ca.pem"
     if not bundle.exists() or bundle.read_bytes() != authority.trust_bundle:
-        certificates.write_atomically(bundle, authority.trust_bundle, mode=0o644)
+        write_atomically(bundle, authority.trust_bundle, mode=0o644)
     edge = certificates.edge_names(settings.public_host, settings.index_domain)
     identity = certificates.gateway_spiffe_id(settings.trust_domain)
     wanted: dict[str, tuple[Sequence[x509.GeneralName], Callable[[], Pair]]] = {

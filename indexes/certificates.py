@@ -19,10 +19,10 @@ from kms.certificates import (
     load_pair,
     node_spiffe_id,
     open_authority,
-    write_atomically,
     write_pair,
 )
 from kms.envelope import Context, WrappedKey
+from kms.files import write_atomically
 from projects.encryption import provider
 
 _CONTEXT: Context = {"purpose": "certificate-authority"}

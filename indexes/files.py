@@ -12,7 +12,7 @@ from django.conf import settings
 
 from indexes.certificates import refresh_index_pair
 from indexes.models import Deployment
-from kms.certificates import write_atomically
+from kms.files import write_atomically
 
 
 def folder_of(deployment_id: UUID) -> Path:

@@ -13,7 +13,7 @@ from indexes.models import Deployment, Index, Operation
 from indexes.probe import is_healthy
 from indexes.rules import is_name, shown
 from orgs.actors import Actor
-from orgs.errors import NotFound
+from orgs.errors import NotFound, no_such
 from orgs.permissions import Permission, authorize
 from projects.models import Project
 
@@ -47,9 +47,16 @@ def find_project(actor: Actor, project_id: UUID, permission: Permission) -> Proj
         PermissionDenied: the actor belongs there but lacks the permission.
     """
     project = Project.objects.filter(pk=project_id).first()
+    what = f"project {project_id}"
     if project is None:
-        raise NotFound(f"No project {project_id}, or none that you may see.")
-    authorize(actor, permission, organization_id=project.organization_id, project_id=project.pk)
+        raise no_such(what)
+    authorize(
+        actor,
+        permission,
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        what=what,
+    )
     return project
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +38,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kms.files import write_atomically
 
 ROOT_LIFETIME = timedelta(days=3650)
 ISSUING_LIFETIME = timedelta(days=365)
@@ -328,26 +329,6 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def write_atomically(path: Path, data: bytes, mode: int) -> None:
-    """Replace `path` by `data`: written aside, fsynced, renamed, the folder fsynced."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # the umask may have taken bits away
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _save_authority(folder: Path, name: str, authority: Authority, seal: Seal) -> None:

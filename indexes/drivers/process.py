@@ -22,7 +22,7 @@ from django.conf import settings
 from indexes import files
 from indexes.drivers.base import DriverUnavailable, ProcessState, Status
 from indexes.models import Deployment
-from kms.certificates import write_atomically
+from kms.files import write_atomically
 
 CALL_SECONDS = 3
 STOP_SECONDS = 9

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kms import certificates
+from kms.files import write_atomically
 from protos.generated import vector_service_pb2 as pb
 from tests.gateway.support import TRUST_DOMAIN, Gateway, metadata, wait_until
 
@@ -247,7 +248,7 @@ class RotationTests:
         server.start(new.issue_workload(spiffe), roots=both)
         with own.http() as client:
             assert client.post("/query", json={"topK": 1}).status_code == 503
-            certificates.write_atomically(own.settings.certs / "ca.pem", both, 0o644)
+            write_atomically(own.settings.certs / "ca.pem", both, 0o644)
             wait_until(
                 lambda: client.post("/query", json={"topK": 1}).status_code == 200,
                 what="the new root",
@@ -258,8 +259,8 @@ class RotationTests:
         crt, key = (own.settings.certs / f"edge-ecdsa.{suffix}" for suffix in ("crt", "key"))
         names = certificates.edge_names("localhost", "svc.localhost")
         other = own.authority.issue_edge(names, "ecdsa")
-        certificates.write_atomically(key, other.private_key, 0o600)
-        certificates.write_atomically(crt, b"nonsense", 0o644)
+        write_atomically(key, other.private_key, 0o600)
+        write_atomically(crt, b"nonsense", 0o644)
         rejected = own.settings.home / "envoy.log"
         wait_until(lambda: rejected.stat().st_size > 0, what="Envoy's complaint")
         assert self.serial(own) == old

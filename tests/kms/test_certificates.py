@@ -18,6 +18,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from kms import certificates
 from kms.certificates import Authority, CertificateError, Pair
+from kms.files import write_atomically
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 TRUST_DOMAIN = "tamarack.internal"
@@ -340,6 +341,6 @@ class OnDiskTests:
         with pytest.raises(CertificateError, match="not readable"):
             certificates.load_pair(crt, key)
         certificates.write_pair(issuing.issue_workload(spiffe), crt, key)
-        certificates.write_atomically(key, issuing.issue_workload(spiffe).private_key, 0o600)
+        write_atomically(key, issuing.issue_workload(spiffe).private_key, 0o600)
         with pytest.raises(CertificateError, match="issue the pair again"):
             certificates.load_pair(crt, key)
