@@ -24,6 +24,7 @@ from dataplane.values import DEFAULT_NAMESPACE
 DEPLOYMENT_HEADER: Final = "x-tamarack-deployment"
 GRANTS_HEADER: Final = "x-tamarack-grants"
 NAMESPACES_HEADER: Final = "x-tamarack-namespaces"
+PROTOCOL_HEADER: Final = "x-tamarack-protocol"
 
 SERVICE: Final = "/VectorService/"
 NEEDED: Final[Mapping[str, str]] = {
@@ -53,9 +54,15 @@ UNDECODABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the API key behind a call is limited to. `namespaces` None: all of them."""
+    """What the API key behind a call is limited to, and how the call came.
+
+    Attributes:
+        namespaces: None: all of them.
+        is_rest: whether the gateway made it of a REST call.
+    """
 
     namespaces: frozenset[str] | None
+    is_rest: bool = False
 
     def check(self, namespace: str) -> None:
         """Refuse a namespace outside the scope (`namespace` as stored, never empty).
@@ -153,11 +160,12 @@ class PeerCheck(grpc.ServerInterceptor):
                 f"This API key may not {need} vectors, which {method} needs; use a key with that"
                 " role."
             )
+        is_rest = metadata.get(PROTOCOL_HEADER) == "rest"
         namespaces = metadata.get(NAMESPACES_HEADER)
         if namespaces is None:
-            return Scope(None)
+            return Scope(None, is_rest)
         names = (unquote(name) for name in str(namespaces).split(","))
-        return Scope(frozenset(name or DEFAULT_NAMESPACE for name in names))
+        return Scope(frozenset(name or DEFAULT_NAMESPACE for name in names), is_rest)
 
 
 def spiffe_id(context: grpc.ServicerContext) -> str:

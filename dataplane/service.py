@@ -25,8 +25,9 @@ from protos.generated import vector_service_pb2_grpc as pb_grpc
 
 log = logging.getLogger(__name__)
 
-REQUEST_LSN: Final = "x-pinecone-request-lsn"
-INDEXED_LSN: Final = "x-pinecone-max-indexed-lsn"
+REQUEST_LSN: Final = ("x-pinecone-request-lsn", "x-pinecone-lsn-committed")
+INDEXED_LSN: Final = ("x-pinecone-max-indexed-lsn", "x-pinecone-lsn-reconciled")
+"""Under the name that clients read since version 10, and under the one before."""
 GIGABYTE: Final = 10**9
 FETCHED_PER_UNIT: Final = 10
 """Pinecone bills a fetch by the ten, and a query by the gigabyte it looks through."""
@@ -346,11 +347,17 @@ def _no_namespace(name: str) -> Refusal:
     )
 
 
-def _send(context: grpc.ServicerContext, name: str, seq: int) -> None:
-    """How fresh the answer is, as a header: clients compare it with what their last write was
-    given.
+def _send(context: grpc.ServicerContext, names: tuple[str, ...], seq: int) -> None:
+    """How fresh the answer is: clients compare it with what their last write was given.
+
+    With the answer's end, which costs nothing; what goes ahead of it takes a fifth of a query's
+    CPU. But of a REST answer only what goes ahead becomes a header.
     """
-    context.send_initial_metadata(((name, str(seq)),))
+    found = tuple((name, str(seq)) for name in names)
+    if current_scope().is_rest:
+        context.send_initial_metadata(found)
+    else:
+        context.set_trailing_metadata(found)
 
 
 def _description(namespace: Namespace) -> pb.NamespaceDescription:

@@ -118,6 +118,7 @@ local function authorize(handle)
   for _, name in ipairs({"key-id", "project", "org", "deployment", "index", "grants"}) do
     headers:replace("x-tamarack-" .. name, answer[name])
   end
+  headers:replace("x-tamarack-protocol", is_grpc and "grpc" or "rest")
   if answer.namespaces then headers:replace("x-tamarack-namespaces", answer.namespaces) end
   local metadata = info:dynamicMetadata()
   metadata:set("tamarack", "rpc", rpc)

@@ -56,7 +56,8 @@ def main(transport: str, name: str) -> None:
         }
         for n in range(10)
     ]
-    assert index.upsert(vectors=vectors, namespace="books").upserted_count == 10
+    written = index.upsert(vectors=vectors, namespace="books")
+    assert written.upserted_count == 10
     found = index.query(
         vector=[1.0, 0.3, 0.5, 0.25],
         top_k=3,
@@ -66,6 +67,9 @@ def main(transport: str, name: str) -> None:
     )
     assert next(match.id for match in found.matches) in {"v2", "v4"}, found
     assert all(match.metadata["even"] for match in found.matches), found
+    if getattr(written, "response_info", None):  # REST since 9: reads tell if they saw a write
+        committed = written.response_info.lsn_committed
+        assert committed and found.response_info.is_reconciled(committed), found.response_info
     fetched = index.fetch(ids=["v3", "absent"], namespace="books")
     assert list(fetched.vectors) == ["v3"], fetched
     assert [round(x, 6) for x in fetched.vectors["v3"].values] == [1.0, 0.3, 0.5, 0.25]

@@ -75,7 +75,11 @@ class UpsertTests:
     def test_answers_with_a_sequence_number_that_grows(self, client: Client, ns: str) -> None:
         def lsn(method: str, request: Any, name: str) -> int:
             call = getattr(client.stub, method).with_call(request, metadata=client.metadata)[1]
-            return int(dict(call.initial_metadata())[name])
+            seq = int(dict(call.trailing_metadata())[name])
+            rest = [*client.metadata, ("x-tamarack-protocol", "rest")]
+            call = getattr(client.stub, method).with_call(request, metadata=rest)[1]
+            assert int(dict(call.initial_metadata())[name]) >= seq
+            return seq
 
         upsert = pb.UpsertRequest(namespace=ns, vectors=[pb.Vector(id="a", values=[1, 0, 0, 0])])
         first = lsn("Upsert", upsert, "x-pinecone-request-lsn")

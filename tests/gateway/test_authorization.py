@@ -56,7 +56,8 @@ class KeyTests:
         with gateway.http() as client, gateway.stub() as stub:
             client.post("/vectors/upsert", json=UPSERT)
             stub.Query(pb.QueryRequest(top_k=1), metadata=metadata(READ_KEY))
-        for call, key, grants in zip(index.calls, ("all", "read"), ("rw", "r"), strict=True):
+        expected = (("all", "rw", "rest"), ("read", "r", "grpc"))
+        for call, (key, grants, protocol) in zip(index.calls, expected, strict=True):
             assert call.peer == "spiffe://tamarack.test/gateway"
             ours = {k: v for k, v in call.metadata.items() if k.startswith("x-tamarack-")}
             assert ours == {
@@ -66,6 +67,7 @@ class KeyTests:
                 "x-tamarack-deployment": "deployment-i-zero",
                 "x-tamarack-index": "i-zero",
                 "x-tamarack-grants": grants,
+                "x-tamarack-protocol": protocol,
             }
             assert "api-key" not in call.metadata
             assert KEY not in str(call.metadata)
@@ -183,6 +185,7 @@ FORGED = {
     "x-tamarack-index": "forged",
     "x-tamarack-grants": "rw",
     "x-tamarack-namespaces": "forged",
+    "x-tamarack-protocol": "forged",
     "x-tamarack-anything-else": "forged",
     "x-envoy-original-dst-host": "127.0.0.1:1",
     "x-envoy-original-path": "/forged",
