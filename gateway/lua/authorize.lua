@@ -89,7 +89,8 @@ end
 local function authorize(handle)
   local headers, info = handle:headers(), handle:streamInfo()
   local rpc, is_grpc = operation_of(headers)
-  info:dynamicMetadata():set("tamarack", "protocol", is_grpc and "grpc" or "rest")
+  local protocol = is_grpc and "grpc" or "rest"
+  info:dynamicMetadata():set("tamarack", "protocol", protocol)
   local key = headers:get("api-key")
   local host = (headers:get(":authority") or ""):lower()
   if not key or headers:getNumValues("api-key") ~= 1 or key == "" or #key > MAX_KEY then
@@ -118,7 +119,7 @@ local function authorize(handle)
   for _, name in ipairs({"key-id", "project", "org", "deployment", "index", "grants"}) do
     headers:replace("x-tamarack-" .. name, answer[name])
   end
-  headers:replace("x-tamarack-protocol", is_grpc and "grpc" or "rest")
+  headers:replace("x-tamarack-protocol", protocol)
   if answer.namespaces then headers:replace("x-tamarack-namespaces", answer.namespaces) end
   local metadata = info:dynamicMetadata()
   metadata:set("tamarack", "rpc", rpc)
