@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _INDEX_ONLY = (
     "envoy.filters.http.local_ratelimit",
     "envoy.filters.http.grpc_json_transcoder",
 )
+_CONTROL_ONLY = ("envoy.filters.http.buffer",)
 
 
 def listeners(settings: GatewaySettings) -> list[Json]:
@@ -172,6 +174,11 @@ def _control_domains(settings: GatewaySettings) -> list[str]:
     return sorted(names)
 
 
+def _without(filters: Sequence[str]) -> Json:
+    """What takes these filters out of a virtual host."""
+    return dict.fromkeys(filters, typed("envoy.config.route.v3.FilterConfig", disabled=True))
+
+
 def _index_host(domains: list[str]) -> Json:
     return {
         "name": "index",
@@ -196,11 +203,11 @@ def _index_host(domains: list[str]) -> Json:
                 },
             }
         ],
+        "typed_per_filter_config": _without(_CONTROL_ONLY),
     }
 
 
 def _control_host(settings: GatewaySettings, domains: list[str]) -> Json:
-    disabled = typed("envoy.config.route.v3.FilterConfig", disabled=True)
     host: Json = {
         "name": "control",
         "domains": domains,
@@ -215,7 +222,7 @@ def _control_host(settings: GatewaySettings, domains: list[str]) -> Json:
                 },
             }
         ],
-        "typed_per_filter_config": dict.fromkeys(_INDEX_ONLY, disabled),
+        "typed_per_filter_config": _without(_INDEX_ONLY),
         "request_headers_to_add": [
             _set_header("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")
         ],
@@ -247,7 +254,9 @@ def lua_source(settings: GatewaySettings) -> str:
 
 
 def _http_filters(settings: GatewaySettings) -> list[Json]:
-    """In this order: who and where, whose certificate, refuse without, rate, size, REST to gRPC."""
+    """In this order: who and where, whose certificate, refuse without, rate, size, REST to gRPC,
+    whole bodies.
+    """
     return [
         _filter("lua", "lua.v3.Lua", default_source_code={"inline_string": lua_source(settings)}),
         _filter(
@@ -291,6 +300,8 @@ def _http_filters(settings: GatewaySettings) -> list[Json]:
             max_request_body_size=settings.max_request_bytes,
             max_response_body_size=MAX_RESPONSE_BYTES,
         ),
+        # Django answers few requests at a time; none of them waits for a body that drips in.
+        _filter("buffer", "buffer.v3.Buffer", max_request_bytes=settings.max_request_bytes),
         _filter("router", "router.v3.Router", suppress_envoy_headers=True),
     ]
 

@@ -9,6 +9,8 @@ import json
 import socket
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import grpc
 import pytest
@@ -299,6 +301,30 @@ class HttpTests:
         with bounded("plain"), socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
             plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"HTTP/1.1 200" not in read_to_end(plain.recv)
+
+    def test_bodies_that_nobody_reads_spoil_no_other_request(self, target: Target) -> None:
+        refused = [("/nowhere", 2), ("/nowhere", 70_000), ("/collections", 2), ("/query", 2)]
+        with ThreadPoolExecutor(3) as pool:
+            answers = [
+                pool.submit(target.control, "POST", path, content=b"x" * size)
+                for path, size in refused * 150
+            ]
+            for answer in answers:
+                assert answer.result().status_code in {400, 404, 415}
+
+    def test_bodies_that_never_end_keep_nobody_waiting(self, target: Target) -> None:
+        address = target.surface.instance.gateway.removeprefix("https://")
+        host, _, port = address.rpartition(":")
+        head = f"POST /nowhere HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\nx"
+        with ExitStack() as open_:
+            for _ in range(12):  # more than Django answers at a time
+                plain = open_.enter_context(
+                    socket.create_connection(("127.0.0.1", int(port)), PATIENCE)
+                )
+                secured = target.surface.tls.wrap_socket(plain, server_hostname=host)
+                open_.enter_context(secured).sendall(head.encode())
+            for _ in range(5):
+                assert target.control("GET", "/indexes").status_code == 200
 
 
 def exchange(tls: ssl.SSLContext, host: str, port: int, content: bytes) -> bytes:
