@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from keys.models import Pepper
 from kms import envelope
 from kms.envelope import Context, WrappedKey
-from projects.encryption import provider
+from kms.installation import provider
 
 
 def _context(number: int) -> Context:

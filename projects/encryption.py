@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from django.conf import settings
-
 from kms import envelope
 from kms.envelope import Context, KeyUnavailable, WrappedKey
-from kms.providers import KeyProvider, LocalProvider
+from kms.installation import provider
 from projects.models import Project, ProjectKey
-
-
-def provider() -> KeyProvider:
-    """The KEK provider that this installation uses."""
-    return LocalProvider(settings.TAMARACK_HOME / "keys" / "root.key")
 
 
 def _context(project: Project, version: int) -> Context:
