@@ -1,4 +1,7 @@
-"""What can be recorded. Names are `resource.past_participle`."""
+"""What can be recorded, and which facts about it may be kept.
+
+Names are `resource.past_participle`.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,66 @@ class EventType(StrEnum):
     """Every kind of audit event."""
 
     ORGANIZATION_CREATED = "organization.created"
+    ORGANIZATION_UPDATED = "organization.updated"
+    ORGANIZATION_DELETED = "organization.deleted"
+    OWNERSHIP_TRANSFERRED = "ownership.transferred"
+    SECURITY_BASELINE_UPDATED = "security_baseline.updated"
     USER_CREATED = "user.created"
     SIGNED_IN = "user.signed_in"
     SIGN_IN_FAILED = "user.sign_in_failed"
     SIGNED_OUT = "user.signed_out"
+    SESSION_ENDED = "session.ended"
+    EMAIL_VERIFIED = "email.verified"
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105  an event's name, no password
+    PASSWORD_RESET = "password.reset"  # noqa: S105  an event's name, no password
+    MFA_ENABLED = "mfa.enabled"
+    MFA_DISABLED = "mfa.disabled"
+    RECOVERY_CODES_GENERATED = "recovery_codes.generated"
+    RECOVERY_CODES_VIEWED = "recovery_codes.viewed"
     MEMBER_ADDED = "member.added"
+    MEMBER_REMOVED = "member.removed"
+    MEMBER_LEFT = "member.left"
+    INVITATION_CREATED = "invitation.created"
+    INVITATION_RESENT = "invitation.resent"
+    INVITATION_DELETED = "invitation.deleted"
+    INVITATION_ACCEPTED = "invitation.accepted"
     ROLE_BINDING_CREATED = "role_binding.created"
+    ROLE_BINDING_DELETED = "role_binding.deleted"
+    ROLE_CREATED = "role.created"
+    ROLE_UPDATED = "role.updated"
+    ROLE_DELETED = "role.deleted"
+    GROUP_CREATED = "group.created"
+    GROUP_UPDATED = "group.updated"
+    GROUP_DELETED = "group.deleted"
+    GROUP_MEMBER_ADDED = "group_member.added"
+    GROUP_MEMBER_REMOVED = "group_member.removed"
+    ACCESS_DENIED = "access.denied"
     PROJECT_CREATED = "project.created"
+    PROJECT_UPDATED = "project.updated"
+    PROJECT_DELETED = "project.deleted"
+    PROJECT_ARCHIVED = "project.archived"
+    PROJECT_RESTORED = "project.restored"
     API_KEY_CREATED = "api_key.created"
+    API_KEY_UPDATED = "api_key.updated"
+    API_KEY_DISABLED = "api_key.disabled"
+    API_KEY_ENABLED = "api_key.enabled"
     API_KEY_REVOKED = "api_key.revoked"
+    API_KEY_DELETED = "api_key.deleted"
+    API_KEY_ROTATED = "api_key.rotated"
+    API_KEY_LEAK_REPORTED = "api_key.leak_reported"
+    SERVICE_ACCOUNT_CREATED = "service_account.created"
+    SERVICE_ACCOUNT_UPDATED = "service_account.updated"
+    SERVICE_ACCOUNT_DELETED = "service_account.deleted"
+    SERVICE_ACCOUNT_SECRET_ROTATED = "service_account_secret.rotated"  # noqa: S105  a name
+    SERVICE_ACCOUNT_SECRET_REVOKED = "service_account_secret.revoked"  # noqa: S105  a name
+    TOKEN_ISSUED = "token.issued"  # noqa: S105  an event's name
+    TOKEN_REFUSED = "token.refused"  # noqa: S105  an event's name
+    FEDERATION_ISSUER_CREATED = "federation_issuer.created"
+    FEDERATION_ISSUER_UPDATED = "federation_issuer.updated"
+    FEDERATION_ISSUER_DELETED = "federation_issuer.deleted"
+    FEDERATION_RULE_CREATED = "federation_rule.created"
+    FEDERATION_RULE_UPDATED = "federation_rule.updated"
+    FEDERATION_RULE_DELETED = "federation_rule.deleted"
     INDEX_CREATED = "index.created"
     INDEX_CONFIGURED = "index.configured"
     INDEX_DELETION_REQUESTED = "index.deletion_requested"
@@ -28,3 +81,57 @@ class EventType(StrEnum):
     INDEX_KEY_SHREDDED = "index.key_shredded"
     INDEX_KEY_RELEASED = "index.key_released"
     INDEX_KEY_REFUSED = "index.key_refused"
+    AUDIT_STREAM_CREATED = "audit_stream.created"
+    AUDIT_STREAM_UPDATED = "audit_stream.updated"
+    AUDIT_STREAM_DELETED = "audit_stream.deleted"
+    AUDIT_RETENTION_UPDATED = "audit_retention.updated"
+    AUDIT_EXPORTED = "audit.exported"
+
+
+# The keys of `detail` and `changes`, at any depth, whose values are kept. Whatever is in neither
+# list is stored as REDACTED: a field is secret until somebody says here that it is not.
+PUBLIC_FIELDS: frozenset[str] = frozenset(
+    {
+        "action",
+        "attempts",
+        "cause",
+        "changed",
+        "client_id",
+        "count",
+        "days",
+        "deletion_protection",
+        "deployment_id",
+        "description",
+        "dimension",
+        "email",
+        "expires_at",
+        "from_seq",
+        "group_id",
+        "index_id",
+        "keys",
+        "kind",
+        "metric",
+        "name",
+        "not_before",
+        "organization_id",
+        "permissions",
+        "plan",
+        "principal_id",
+        "principal_type",
+        "project_id",
+        "reason",
+        "resource_id",
+        "resource_type",
+        "role",
+        "roles",
+        "status",
+        "tags",
+        "to_seq",
+        "user_id",
+        "vector_type",
+        "version",
+    }
+)
+# Callers mention these only to say that they changed.
+SECRET_FIELDS: frozenset[str] = frozenset({"password", "secret"})
+REDACTED = "(not public)"

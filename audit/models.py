@@ -44,7 +44,12 @@ class AuditEvent(models.Model):
     resource_label = models.CharField(max_length=512)
     ip = models.CharField(max_length=45, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    # What allowed it, or was missing where it was denied; one of orgs.permissions.Permission.
+    permission = models.CharField(max_length=64, blank=True, default="")
+    decision_id = models.UUIDField(null=True)
     detail = models.JSONField(default=dict)
+    # {field: {"before": …, "after": …}}
+    changes = models.JSONField(default=dict)
 
     objects = AuditEventQuerySet.as_manager()
 
