@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from email.utils import formataddr, parseaddr
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 MIN_PORT, MAX_PORT = 1024, 65535
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
+MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.\[\]:-]+")
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """One part of a host name (RFC 1035, section 2.3.1; digits first as RFC 1123 allows)."""
 
@@ -154,6 +157,88 @@ def https_url(name: str, default: str) -> str:
             f"{name}={value!r} has to look like https://host:port, nothing more."
         )
     return plain
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed over.
+
+    `implicit_tls`: TLS from the first byte; `start_tls`: asked for before anything is said.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    implicit_tls: bool
+    start_tls: bool
+
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def mail_server(name: str) -> MailServer | None:
+    """`smtp://user:password@host:587` (STARTTLS) or `smtps://user:password@host:465`; None: unset.
+
+    Names and passwords are percent-encoded. `?tls=false` does without TLS, on this machine only.
+
+    Raises:
+        ImproperlyConfigured: something else; the message doesn't repeat it, since it has a password.
+    """
+    value = secret(name)
+    if not value:
+        return None
+    wrong = ImproperlyConfigured(
+        f"{name} can't be read: it has to look like smtp://user:password@host:587 or"
+        " smtps://user:password@host:465, special characters percent-encoded."
+    )
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port
+        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    except ValueError:
+        raise wrong from None
+    implicit = parts.scheme == "smtps"
+    tls = options.pop("tls", "true")
+    if (
+        parts.scheme not in {"smtp", "smtps"}
+        or not HOST.fullmatch(host)
+        or parts.path not in {"", "/"}
+        or parts.fragment
+        or options
+        or tls not in {"true", "false"}
+        or (parts.username is None) != (parts.password is None)
+        or port == 0
+    ):
+        raise wrong
+    if tls == "false" and (implicit or host not in LOOPBACK):
+        raise ImproperlyConfigured(
+            f"{name}: tls=false is only for smtp:// to a mail server on this machine; mail carries"
+            " links that let people in."
+        )
+    return MailServer(
+        host=host,
+        port=port or (465 if implicit else 587),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        implicit_tls=implicit,
+        start_tls=not implicit and tls == "true",
+    )
+
+
+def mailbox(name: str, default: str) -> str:
+    """An address that mail comes from: `address` or `Name <address>`.
+
+    Raises:
+        ImproperlyConfigured: no address, several, or a line break.
+    """
+    value = text(name, default)
+    shown, found = parseaddr(value)
+    if not value.isprintable() or not MAILBOX.fullmatch(found) or value.count("@") != 1:
+        raise ImproperlyConfigured(
+            f"{name}={value!r} has to be one e-mail address, such as {default}."
+        )
+    return formataddr((shown, found))
 
 
 def folder(name: str, default: Path) -> Path:

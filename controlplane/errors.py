@@ -14,11 +14,14 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from kms.envelope import KeyUnavailable
-from orgs.errors import Code, Refused
+from orgs.errors import Code, Refused, TooManyRequests
 
 logger = logging.getLogger(__name__)
 
-API_PREFIXES = ("/indexes", "/collections", "/backups", "/admin/", "/api/", "/healthz")
+API_PREFIXES = (
+    *("/indexes", "/collections", "/backups", "/admin/", "/api/", "/oauth/", "/.well-known/"),
+    "/healthz",
+)
 """Paths of programs: their answers are JSON whatever the client says it accepts."""
 
 STATUS = {
@@ -29,6 +32,10 @@ STATUS = {
     Code.QUOTA_EXCEEDED: 403,
     Code.NOT_FOUND: 404,
     Code.ALREADY_EXISTS: 409,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.PAYMENT_REQUIRED: 402,
     Code.FAILED_PRECONDITION: 412,
     Code.PAYLOAD_TOO_LARGE: 413,
     Code.UNPROCESSABLE_ENTITY: 422,
@@ -77,6 +84,9 @@ class Answer:
 
 def answer_to(error: Exception) -> Answer | None:
     """What to say, or None for what is not known here: a bug."""
+    if isinstance(error, TooManyRequests):
+        headers = {"Retry-After": str(error.retry_after)}
+        return Answer(STATUS[error.code], error.code.value, error.message, headers)
     if isinstance(error, Refused):
         return Answer(STATUS[error.code], error.code.value, error.message)
     if isinstance(error, KeyUnavailable):

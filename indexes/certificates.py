@@ -23,7 +23,7 @@ from kms.certificates import (
 )
 from kms.envelope import Context, WrappedKey
 from kms.files import write_atomically
-from projects.encryption import provider
+from kms.installation import provider
 
 _CONTEXT: Context = {"purpose": "certificate-authority"}
 

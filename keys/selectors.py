@@ -11,10 +11,11 @@ from keys import secrets
 from keys.models import ApiKey
 from keys.peppers import pepper_bytes
 from orgs.actors import Actor, Binding
+from orgs.baseline import Facts
 from orgs.errors import no_such
-from orgs.models import RoleBinding
+from orgs.models import PrincipalType
 from orgs.permissions import Permission, authorize, permissions_of
-from orgs.selectors import bindings_of, roles_of
+from orgs.selectors.bindings import holdings_of, roles_of
 from projects.models import Project
 
 GRANTS = {Permission.DATA_READ: "r", Permission.DATA_WRITE: "w"}
@@ -73,7 +74,7 @@ def verify_key(text: str) -> VerifiedKey | None:
         label=row.name,
         organization_id=row.project.organization_id,
         project_id=row.project_id,
-        bindings=bindings_of(RoleBinding.PrincipalType.API_KEY, row.pk),
+        bindings=holdings_of(PrincipalType.API_KEY, row.pk, facts=Facts())[0],
     )
     held = permissions_of(
         key.actor(), organization_id=key.organization_id, project_id=key.project_id
@@ -99,7 +100,7 @@ def keys_of(actor: Actor, project: Project) -> QuerySet[ApiKey]:
 
 def key_roles(keys: list[ApiKey]) -> dict[UUID, list[str]]:
     """The roles of each key, by its id. One query."""
-    return roles_of(RoleBinding.PrincipalType.API_KEY, [key.pk for key in keys])
+    return roles_of(PrincipalType.API_KEY, [key.pk for key in keys])
 
 
 def get_key(actor: Actor, project: Project, key_id: UUID) -> ApiKey:

@@ -16,8 +16,8 @@ from keys import secrets
 from keys.models import ApiKey
 from keys.peppers import current_pepper, pepper_bytes
 from orgs.actors import Actor
-from orgs.errors import AlreadyExists, InvalidArgument, PermissionDenied, no_such
-from orgs.models import RoleBinding
+from orgs.errors import AlreadyExists, InvalidArgument, no_such
+from orgs.models import PrincipalType
 from orgs.permissions import (
     ACCESS_ROLES,
     DEFAULT_KEY_ROLE,
@@ -25,9 +25,10 @@ from orgs.permissions import (
     Permission,
     Role,
     authorize,
-    permissions_of,
+    check_ceiling,
 )
-from orgs.services import bind_role, check_name
+from orgs.services.bindings import bind_role
+from orgs.services.checks import check_name
 from projects.models import Project
 
 NAME_LENGTH = 80
@@ -105,7 +106,7 @@ def create_api_key(
         bind_role(
             actor=actor,
             organization_id=project.organization_id,
-            principal=(RoleBinding.PrincipalType.API_KEY, key.pk),
+            principal=(PrincipalType.API_KEY, key.pk),
             role=role,
             resource_id=project.pk,
         )
@@ -120,14 +121,12 @@ def _checked_roles(actor: Actor, project: Project, roles: Sequence[Role]) -> fro
             f"An API key holds one or more of these roles: {allowed}; not"
             f" {', '.join(sorted(granted - ACCESS_ROLES)) or 'none'}."
         )
-    if not actor.is_system:
-        held = permissions_of(actor, organization_id=project.organization_id, project_id=project.pk)
-        beyond = frozenset[Permission]().union(*(ROLES[role] for role in granted)) - held
-        if beyond:
-            raise PermissionDenied(
-                "You can't make a key that may do more than you; you lack"
-                f" {', '.join(sorted(beyond))}."
-            )
+    check_ceiling(
+        actor,
+        frozenset[Permission]().union(*(ROLES[role] for role in granted)),
+        organization_id=project.organization_id,
+        project_id=project.pk,
+    )
     return granted
 
 

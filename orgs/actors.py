@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -11,19 +12,43 @@ ActorKind = Literal["user", "api_key", "service_account", "scim", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One role on an organization (`project_id` is None) or on a project of it."""
+    """One role on an organization, on a project of it (`project_id`), or on an index of that
+    (`index_id` too).
+
+    Attributes:
+        permissions: what a role of the organization's own includes; None: look the predefined
+            `role` up.
+        id: of the role binding, where there is one.
+        group: the name of the group that the actor holds it through; empty: directly.
+    """
 
     role: str
     organization_id: UUID
     project_id: UUID | None = None
+    index_id: UUID | None = None
+    permissions: frozenset[str] | None = None
+    id: UUID | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Why an actor's roles in an organization don't count at the moment, and the way out."""
+
+    organization_id: UUID
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """A person, a key or the platform itself, with the roles in force when the request arrived.
 
-    `organization_id` is set for actors that live in one organization (keys, service accounts) and
-    None for people, who may belong to several.
+    Attributes:
+        organization_id: set for actors that live in one organization (keys, service accounts); None
+            for people, who may belong to several.
+        bars: organizations whose security baseline the actor does not meet.
+        authenticated_at: when the person last proved who they are, by signing in or again since;
+            None: never, or no person.
     """
 
     kind: ActorKind
@@ -31,6 +56,8 @@ class Actor:
     label: str
     organization_id: UUID | None = None
     bindings: tuple[Binding, ...] = ()
+    bars: tuple[Bar, ...] = ()
+    authenticated_at: datetime | None = None
     ip: str = ""
     request_id: str = ""
 
@@ -38,6 +65,10 @@ class Actor:
     def is_system(self) -> bool:
         """Whether this is the platform acting on its own account."""
         return self.kind == "system"
+
+    def barred_from(self, organization_id: UUID) -> str:
+        """Why the actor's roles in the organization don't count; empty: they do."""
+        return next((bar.reason for bar in self.bars if bar.organization_id == organization_id), "")
 
 
 def system(label: str) -> Actor:

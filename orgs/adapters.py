@@ -9,9 +9,9 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse  # noqa: TID251  allauth's interface
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from orgs import services
 from orgs.authentication import actor_of, client_ip, request_id
 from orgs.models import User
+from orgs.services import people as services
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types

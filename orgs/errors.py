@@ -6,10 +6,14 @@ No HTTP here: the edges translate `code`.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orgs.decisions import Denial
 
 
 class Code(StrEnum):
-    """Error codes as Pinecone's control plane names them."""
+    """Error codes as Pinecone's control plane and Admin API name them."""
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -18,6 +22,10 @@ class Code(StrEnum):
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     NOT_FOUND = "NOT_FOUND"
     ALREADY_EXISTS = "ALREADY_EXISTS"
+    ABORTED = "ABORTED"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
+    RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+    PAYMENT_REQUIRED = "PAYMENT_REQUIRED"
     FAILED_PRECONDITION = "FAILED_PRECONDITION"
     UNPROCESSABLE_ENTITY = "UNPROCESSABLE_ENTITY"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
@@ -27,14 +35,16 @@ class Code(StrEnum):
 class Refused(Exception):
     """A service refused.
 
-    `message` names the value, the rule and the way out, and is safe to show.
+    `message` names the value, the rule and the way out, and is safe to show. `denial` is what
+    `authorize()` found, for the record.
     """
 
     code = Code.INVALID_ARGUMENT
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, denial: Denial | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.denial = denial
 
 
 class InvalidArgument(Refused):
@@ -53,6 +63,10 @@ class Forbidden(Refused):
     code = Code.FORBIDDEN
 
 
+class ReauthenticationRequired(Forbidden):
+    """The act is dangerous and the person's last proof of who they are is too long ago."""
+
+
 class QuotaExceeded(Refused):
     """No room left under a limit."""
 
@@ -65,15 +79,46 @@ class NotFound(Refused):
     code = Code.NOT_FOUND
 
 
-def no_such(what: str) -> NotFound:
+def no_such(what: str, *, denial: Denial | None = None) -> NotFound:
     """The one answer for an absent object and for one of another tenant, such as `project <id>`."""
-    return NotFound(f"There is no {what}, or none that you may see.")
+    return NotFound(f"There is no {what}, or none that you may see.", denial=denial)
 
 
 class AlreadyExists(Refused):
     """The name is taken."""
 
     code = Code.ALREADY_EXISTS
+
+
+class Aborted(Refused):
+    """It would leave something in a state that must not be, such as no owner."""
+
+    code = Code.ABORTED
+
+
+class OutOfRange(Refused):
+    """A number lies outside its range."""
+
+    code = Code.OUT_OF_RANGE
+
+
+class TooManyRequests(Refused):
+    """A rate limit is reached.
+
+    `retry_after` is in seconds.
+    """
+
+    code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PaymentRequired(Refused):
+    """The organization has to settle its account first."""
+
+    code = Code.PAYMENT_REQUIRED
 
 
 class FailedPrecondition(Refused):

@@ -6,14 +6,17 @@ roles, access roles). No other module names a role.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from orgs.errors import PermissionDenied, no_such
+from django.conf import settings
+from django.utils import timezone
 
-if TYPE_CHECKING:
-    from orgs.actors import Actor
+from orgs.actors import Actor, Binding
+from orgs.decisions import Denial
+from orgs.errors import PermissionDenied, ReauthenticationRequired, no_such
 
 
 class Permission(StrEnum):
@@ -24,10 +27,16 @@ class Permission(StrEnum):
     ORGANIZATION_DELETE = "organization:delete"
     BILLING_READ = "billing:read"
     BILLING_UPDATE = "billing:update"
+    MEMBER_READ = "member:read"
     MEMBER_INVITE = "member:invite"
     MEMBER_UPDATE = "member:update"
+    ROLE_MANAGE = "role:manage"
+    GROUP_MANAGE = "group:manage"
+    SERVICE_ACCOUNT_READ = "service_account:read"
     SERVICE_ACCOUNT_MANAGE = "service_account:manage"
+    SECURITY_MANAGE = "security:manage"
     SSO_MANAGE = "sso:manage"
+    AUDIT_READ = "audit:read"
     AUDIT_MANAGE = "audit:manage"
     PROJECT_CREATE = "project:create"
     PROJECT_READ = "project:read"
@@ -36,6 +45,7 @@ class Permission(StrEnum):
     PROJECT_MEMBER_UPDATE = "project_member:update"
     API_KEY_READ = "api_key:read"
     API_KEY_CREATE = "api_key:create"
+    API_KEY_UPDATE = "api_key:update"
     API_KEY_REVOKE = "api_key:revoke"
     INDEX_READ = "index:read"
     INDEX_CREATE = "index:create"
@@ -78,10 +88,11 @@ _PROJECT_OWN = (
         P.PROJECT_DELETE,
         P.PROJECT_MEMBER_UPDATE,
         P.API_KEY_CREATE,
+        P.API_KEY_UPDATE,
         P.API_KEY_REVOKE,
     }
 )
-_ORG_VIEW = frozenset({P.ORGANIZATION_READ})
+_ORG_VIEW = frozenset({P.ORGANIZATION_READ, P.MEMBER_READ})
 _BILLING = frozenset({P.BILLING_READ, P.BILLING_UPDATE})
 
 ROLES: dict[Role, frozenset[Permission]] = {
@@ -112,23 +123,80 @@ ACCESS_ROLE_HELP: dict[Role, str] = {
 ACCESS_ROLES = frozenset(ACCESS_ROLE_HELP)
 """The roles that an API key may hold."""
 DEFAULT_KEY_ROLE = Role.PROJECT_EDITOR
+OWNER_ROLE = Role.ORG_OWNER
+"""What at least one person in every organization holds."""
+CREATOR_ROLE = Role.PROJECT_OWNER
+"""What a person holds on a project that they made."""
+
+INDEX_PERMISSIONS = frozenset(
+    {P.INDEX_READ, P.INDEX_CONFIGURE, P.INDEX_DELETE, P.DATA_READ, P.DATA_WRITE}
+)
+"""What can be allowed on one index."""
+PROJECT_PERMISSIONS = ROLES[Role.PROJECT_OWNER]
+"""What can be allowed on one project; all others concern the whole organization."""
+
+DANGEROUS = frozenset(
+    {
+        P.ORGANIZATION_DELETE,
+        P.MEMBER_UPDATE,
+        P.ROLE_MANAGE,
+        P.GROUP_MANAGE,
+        P.SERVICE_ACCOUNT_MANAGE,
+        P.SECURITY_MANAGE,
+        P.SSO_MANAGE,
+        P.AUDIT_MANAGE,
+        P.PROJECT_DELETE,
+    }
+)
+"""What a person may do only shortly after proving who they are. Revoking a key is not among them:
+in an emergency nothing may stand in its way.
+"""
+
+
+def permissions_in(binding: Binding) -> frozenset[Permission]:
+    """What the binding allows on its resource, as far as it can be allowed there."""
+    if binding.permissions is None:
+        allowed = ROLES[Role(binding.role)]
+    else:
+        # A permission that this version no longer knows allows nothing.
+        allowed = frozenset(p for p in Permission if p.value in binding.permissions)
+    if binding.index_id is not None:
+        return allowed & INDEX_PERMISSIONS
+    return allowed & PROJECT_PERMISSIONS if binding.project_id is not None else allowed
+
+
+def applies(
+    binding: Binding, *, organization_id: UUID, project_id: UUID | None, index_id: UUID | None
+) -> bool:
+    """Whether the binding's resource is the one asked for, or contains it."""
+    return (
+        binding.organization_id == organization_id
+        and binding.project_id in {None, project_id}
+        and binding.index_id in {None, index_id}
+    )
 
 
 def permissions_of(
-    actor: Actor, *, organization_id: UUID, project_id: UUID | None = None
+    actor: Actor,
+    *,
+    organization_id: UUID,
+    project_id: UUID | None = None,
+    index_id: UUID | None = None,
 ) -> frozenset[Permission]:
-    """Everything the actor may do to the organization or, with `project_id`, to that project in it.
+    """Everything the actor may do to the organization, to the project in it, or to the index in
+    that.
 
-    The union over its bindings there; a binding on another organization or project adds nothing.
+    The union over its bindings there; a binding on another organization, project or index adds
+    nothing, and where the actor is barred none does.
     """
-    if actor.organization_id not in {None, organization_id}:
+    if actor.organization_id not in {None, organization_id} or actor.barred_from(organization_id):
         return frozenset()
     found: set[Permission] = set()
     for binding in actor.bindings:
-        on_organization = binding.organization_id == organization_id and binding.project_id is None
-        on_project = project_id is not None and binding.project_id == project_id
-        if on_organization or (on_project and binding.organization_id == organization_id):
-            found |= ROLES[Role(binding.role)]
+        if applies(
+            binding, organization_id=organization_id, project_id=project_id, index_id=index_id
+        ):
+            found |= permissions_in(binding)
     return frozenset(found)
 
 
@@ -138,6 +206,7 @@ def authorize(
     *,
     organization_id: UUID,
     project_id: UUID | None = None,
+    index_id: UUID | None = None,
     what: str = "object",
 ) -> None:
     """Let the actor pass, or raise. The first line of every service.
@@ -148,16 +217,92 @@ def authorize(
 
     Raises:
         NotFound: the actor has nothing at all there, so it may not even learn that it exists.
-        PermissionDenied: the actor belongs there but lacks the permission; the message names it.
+        PermissionDenied: the actor belongs there but lacks the permission, or does not meet the
+            organization's security baseline; the message names it.
+        ReauthenticationRequired: a person has to prove anew who they are.
     """
     if actor.is_system:
         return
-    held = permissions_of(actor, organization_id=organization_id, project_id=project_id)
-    if permission in held:
-        return
-    if not held:
-        raise no_such(what)
-    raise PermissionDenied(
-        f"{actor.label} lacks the permission {permission.value}."
-        " Ask an owner of the organization or the project for a role that includes it."
+    held = permissions_of(
+        actor, organization_id=organization_id, project_id=project_id, index_id=index_id
     )
+    if permission in held:
+        if permission in DANGEROUS:
+            require_fresh(actor)
+        return
+    barred = actor.barred_from(organization_id)
+    belongs = actor.organization_id in {None, organization_id}
+    trace = tuple(
+        binding
+        for binding in actor.bindings
+        if belongs
+        and applies(
+            binding, organization_id=organization_id, project_id=project_id, index_id=index_id
+        )
+    )
+    # Whoever holds a role on an index knows of its project.
+    hidden = not trace and not any(
+        belongs and binding.organization_id == organization_id and binding.project_id == project_id
+        for binding in actor.bindings
+    )
+    denial = Denial(
+        actor=actor,
+        permission=permission.value,
+        organization_id=organization_id,
+        project_id=project_id,
+        index_id=index_id,
+        what=what,
+        hidden=hidden,
+        reason="" if hidden else barred,
+        trace=trace,
+    )
+    if hidden:
+        raise no_such(what, denial=denial)
+    raise PermissionDenied(
+        barred
+        or f"{actor.label} lacks the permission {permission.value}."
+        " Ask an owner of the organization or the project for a role that includes it.",
+        denial=denial,
+    )
+
+
+def require_fresh(actor: Actor) -> None:
+    """Let a person pass who proved a short while ago who they are; machines always pass.
+
+    Raises:
+        ReauthenticationRequired: it is longer ago than TAMARACK_REAUTH_SECONDS.
+    """
+    if actor.kind != "user":
+        return
+    limit = timedelta(seconds=settings.TAMARACK_REAUTH_SECONDS)
+    if actor.authenticated_at is None or timezone.now() - actor.authenticated_at > limit:
+        raise ReauthenticationRequired(
+            "This needs a fresh proof that it is you: confirm your password or second factor, then"
+            " do it again."
+        )
+
+
+def check_ceiling(
+    actor: Actor,
+    permissions: Iterable[Permission],
+    *,
+    organization_id: UUID,
+    project_id: UUID | None = None,
+    index_id: UUID | None = None,
+) -> None:
+    """Let nobody hand out more than they hold: the one rule behind grants, invitations and keys.
+
+    Raises:
+        PermissionDenied: the actor lacks some of `permissions` there; the message names them.
+    """
+    if actor.is_system:
+        return
+    held = permissions_of(
+        actor, organization_id=organization_id, project_id=project_id, index_id=index_id
+    )
+    beyond = frozenset(permissions) - held
+    if beyond:
+        raise PermissionDenied(
+            "Nobody can give more than they hold themselves; you lack"
+            f" {', '.join(sorted(beyond))} there."
+        )

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from orgs.decorators import PageRequest, page
-from orgs.selectors import organizations_visible_to
+from orgs.selectors.organizations import organizations_visible_to
 
 
 @require_safe

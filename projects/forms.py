@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 
-from orgs.services import NAME_LENGTH
+from orgs.services.checks import NAME_LENGTH
 
 
 class ProjectForm(forms.Form):

@@ -9,9 +9,10 @@ from django.db import transaction
 from audit.events import EventType
 from audit.services import record
 from orgs.actors import Actor
-from orgs.models import RoleBinding
-from orgs.permissions import Permission, Role, authorize
-from orgs.services import bind_role, check_name
+from orgs.models import PrincipalType
+from orgs.permissions import CREATOR_ROLE, Permission, authorize
+from orgs.services.bindings import bind_role
+from orgs.services.checks import check_name
 from projects.encryption import add_project_key
 from projects.models import Project
 
@@ -40,8 +41,8 @@ def create_project(*, actor: Actor, organization_id: UUID, name: str) -> Project
         bind_role(
             actor=actor,
             organization_id=organization_id,
-            principal=(RoleBinding.PrincipalType.USER, UUID(actor.id)),
-            role=Role.PROJECT_OWNER,
+            principal=(PrincipalType.USER, UUID(actor.id)),
+            role=CREATOR_ROLE,
             resource_id=project.pk,
             reason="Created the project",
         )

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from orgs.decorators import PageRequest, page
 from orgs.errors import InvalidArgument
 from orgs.permissions import Permission, authorize, permissions_of
-from orgs.selectors import get_organization, members_of
+from orgs.selectors.organizations import get_organization, members_of
 from projects.forms import ProjectForm
 from projects.selectors import projects_visible_to
 from projects.services import create_project

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils import timezone
+
 from orgs.actors import Actor
 from orgs.models import Organization, User
-from orgs.selectors import actor_for
+from orgs.selectors.bindings import actor_for
 from projects.models import Project
 from tests import factories
 
@@ -26,8 +28,8 @@ class Cast:
     other_key: str
 
     def actor(self, user: User) -> Actor:
-        """The person as the actor of a request made now."""
-        return actor_for(user)
+        """The person as the actor of a request made now, just signed in."""
+        return actor_for(user, authenticated_at=timezone.now())
 
 
 def make_cast() -> Cast:

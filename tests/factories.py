@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from keys.models import ApiKey
 from keys.services import create_api_key
 from orgs.actors import Actor, system
-from orgs.models import Membership, Organization, RoleBinding, User
+from orgs.models import Membership, Organization, PrincipalType, User
 from orgs.permissions import Role
-from orgs.services import bind_role, create_organization, create_user
+from orgs.services.bindings import bind_role
+from orgs.services.organizations import create_organization
+from orgs.services.people import create_user
 from projects.models import Project
 from projects.services import create_project
 
@@ -39,7 +41,7 @@ def make_member(organization: Organization, email: str = "") -> User:
     bind_role(
         actor=SYSTEM,
         organization_id=organization.pk,
-        principal=(RoleBinding.PrincipalType.USER, user.pk),
+        principal=(PrincipalType.USER, user.pk),
         role=Role.ORG_MEMBER,
         resource_id=organization.pk,
     )

@@ -25,8 +25,9 @@ from keys.models import ApiKey
 from keys.services import create_api_key, revoke_api_key
 from orgs.actors import Actor, system
 from orgs.models import Organization, User
-from orgs.selectors import actor_for
-from orgs.services import create_organization, create_user
+from orgs.selectors.bindings import actor_for
+from orgs.services.organizations import create_organization
+from orgs.services.people import create_user
 from projects.models import Project
 from projects.services import create_project
 

@@ -54,15 +54,18 @@ TAMARACK_PUBLIC_PORT = urlsplit(TAMARACK_PUBLIC_URL).port or 443
 TAMARACK_BIND = env.address("TAMARACK_BIND", "127.0.0.1")
 
 
-def _is_single_host(host: str) -> bool:
-    """Whether no sub-domain of `host` can be expected to resolve: localhost and IP addresses."""
-    if host == "localhost":
-        return True
+def _is_address(host: str) -> bool:
+    """Whether `host` is an IP address."""
     try:
         ip_address(host)
     except ValueError:
         return False
     return True
+
+
+def _is_single_host(host: str) -> bool:
+    """Whether no sub-domain of `host` can be expected to resolve: localhost and IP addresses."""
+    return host == "localhost" or _is_address(host)
 
 
 # `port`: one gateway port per index (works on localhost).
@@ -117,6 +120,9 @@ INSTALLED_APPS = [
     "csp",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "rest",
     "audit",
     "orgs",
     "projects",
@@ -241,6 +247,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "deliver-mail": {
+        "task": "orgs.tasks.deliver_due_mail",
+        "schedule": 10.0,
+        "options": {"expires": 20},
+    },
+    "forget-old-mail": {
+        "task": "orgs.tasks.forget_old_mail",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "sweep-operations": {
         "task": "indexes.tasks.sweep_operations",
         "schedule": 2.0,
@@ -281,8 +297,14 @@ ACCOUNT_ADAPTER = "orgs.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"
+# Whoever makes an account vouches for its address; every other one has to be proven by a mail.
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 1
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Tamarack] "
 ACCOUNT_PREVENT_ENUMERATION = True
+PASSWORD_RESET_TIMEOUT = 3600
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = False
@@ -292,6 +314,32 @@ ACCOUNT_RATE_LIMITS = {
     # longer than five minutes.
     "login_failed": "10/m/ip,10/300s/key",
     "change_password": "5/m/user",
+    "reset_password": "20/m/ip,5/m/key",
+    "reset_password_from_key": "20/m/ip",
+    "manage_email": "10/m/user",
+    # One mail to one address in three minutes.
+    "confirm_email": "1/180s/key",
+    "verify_email": "20/m/ip",
+    "reauthenticate": "10/m/user",
+    "manage_second_factor": "20/m/user",
+    "manage_sessions": "30/m/user",
+}
+MFA_ADAPTER = "orgs.adapters.SecondFactorAdapter"
+# Browsers take passkeys for names only, never for an IP address.
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+if not _is_address(TAMARACK_PUBLIC_HOST):
+    MFA_SUPPORTED_TYPES.append("webauthn")
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "Tamarack"
+# A new address stays apart until it is proven, so it may be added with a second factor in use.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_RATE_LIMITS = {"webauthn_login": "10/m/ip"}
+MFA_FORMS = {
+    "add_webauthn": "orgs.account.forms.AddPasskeyForm",
+    "authenticate_webauthn": "orgs.account.forms.AuthenticatePasskeyForm",
+    "login_webauthn": "orgs.account.forms.LoginPasskeyForm",
+    "reauthenticate_webauthn": "orgs.account.forms.ReauthenticatePasskeyForm",
 }
 # `localmem` would count per process; the database is shared by all.
 CACHES = {
@@ -311,6 +359,9 @@ SESSION_COOKIE_NAME = "__Host-tamarack-session"
 # A sign-in ends after this many seconds however busy, and after that many without a request.
 SESSION_COOKIE_AGE = env.integer("TAMARACK_SESSION_AGE", 12 * 3600, low=300, high=24 * 3600)
 TAMARACK_SESSION_IDLE = env.integer("TAMARACK_SESSION_IDLE", 3600, low=120, high=24 * 3600)
+# How long after proving who they are people may do dangerous things (orgs.permissions.DANGEROUS).
+TAMARACK_REAUTH_SECONDS = env.integer("TAMARACK_REAUTH_SECONDS", 300, low=60, high=3600)
+ACCOUNT_REAUTHENTICATION_TIMEOUT = TAMARACK_REAUTH_SECONDS
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_COOKIE_SECURE = True
 CSRF_COOKIE_HTTPONLY = True
@@ -342,6 +393,20 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [NONE],
     }
 }
+
+# ---- Mail --------------------------------------------------------------------------------------
+_mail_server = env.mail_server("TAMARACK_EMAIL_URL")
+TAMARACK_HAS_MAIL = _mail_server is not None
+TAMARACK_MAIL_FOLDER = TAMARACK_HOME / "mail"
+_MAIL_DOMAIN = "localhost" if _is_address(TAMARACK_PUBLIC_HOST) else TAMARACK_PUBLIC_HOST
+DEFAULT_FROM_EMAIL = env.mailbox("TAMARACK_EMAIL_FROM", f"Tamarack <tamarack@{_MAIL_DOMAIN}>")
+EMAIL_BACKEND = "orgs.mail_folder.FolderBackend"
+EMAIL_TIMEOUT = 20
+if _mail_server is not None:
+    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    EMAIL_HOST, EMAIL_PORT = _mail_server.host, _mail_server.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail_server.user, _mail_server.password
+    EMAIL_USE_SSL, EMAIL_USE_TLS = _mail_server.implicit_tls, _mail_server.start_tls
 
 # ---- REST --------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -14,9 +14,9 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import DjangoAssertNumQueries
 
 from keys.forms import new_token
-from orgs.models import RoleBinding, User
+from orgs.models import PrincipalType, User
 from orgs.permissions import Role
-from orgs.services import bind_role
+from orgs.services.bindings import bind_role
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_member, make_project
 from tests.pages import Browser, hidden_value
@@ -123,7 +123,7 @@ def world(cast: Cast) -> World:
         bind_role(
             actor=SYSTEM,
             organization_id=cast.organization.pk,
-            principal=(RoleBinding.PrincipalType.USER, person.pk),
+            principal=(PrincipalType.USER, person.pk),
             role=role,
             resource_id=cast.organization.pk if on_organization else cast.project.pk,
         )

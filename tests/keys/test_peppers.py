@@ -11,7 +11,7 @@ from keys.selectors import verify_key
 from keys.services import create_api_key
 from kms import envelope
 from kms.envelope import KeyUnavailable
-from projects.encryption import provider
+from kms.installation import provider
 from tests.factories import SYSTEM, make_key, make_project
 
 

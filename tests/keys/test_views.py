@@ -8,9 +8,9 @@ from keys.forms import new_token
 from keys.models import ApiKey
 from keys.secrets import PATTERN
 from keys.selectors import verify_key
-from orgs.models import RoleBinding
+from orgs.models import PrincipalType, RoleBinding
 from orgs.permissions import Role
-from orgs.services import bind_role
+from orgs.services.bindings import bind_role
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_project
 from tests.pages import Browser, hidden_value
@@ -144,7 +144,7 @@ class RolesTests:
         bind_role(
             actor=SYSTEM,
             organization_id=cast.organization.pk,
-            principal=(RoleBinding.PrincipalType.USER, cast.bob.pk),
+            principal=(PrincipalType.USER, cast.bob.pk),
             role=role,
             resource_id=cast.project.pk,
         )

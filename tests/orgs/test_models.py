@@ -7,9 +7,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from orgs.baseline import Facts
 from orgs.models import RoleBinding, User
 from orgs.permissions import ACCESS_ROLES, ORGANIZATION_ROLES, Role
-from orgs.selectors import actor_for, bindings_of
+from orgs.selectors.bindings import actor_for
 from tests.cast import Cast
 from tests.factories import make_organization, make_user
 
@@ -85,14 +86,13 @@ class RoleBindingTests:
 
     def test_it_counts_from_its_start_to_its_end(self, cast: Cast) -> None:
         now, hour = timezone.now(), timedelta(hours=1)
-        user = RoleBinding.PrincipalType.USER
         for role, start, end in [
             ("OrgManager", None, now - hour),
             ("OrgBillingAdmin", now + hour, None),
             ("OrgOwner", now - hour, now + hour),
         ]:
             binding(cast, role=role, not_before=start, expires_at=end).save()
-        roles = {found.role for found in bindings_of(user, cast.bob.pk)}
+        roles = {found.role for found in actor_for(cast.bob).bindings}
         assert roles == {"OrgMember", "OrgOwner"}
 
 
@@ -101,6 +101,6 @@ class ActorTests:
     def test_a_person_brings_the_bindings_of_all_their_organizations(self) -> None:
         user = make_user()
         organizations = {make_organization(user).pk for _ in range(2)}
-        actor = actor_for(user, ip="192.0.2.1", request_id="r-1")
+        actor = actor_for(user, facts=Facts(ip="192.0.2.1"), request_id="r-1")
         assert {b.organization_id for b in actor.bindings} == organizations
         assert (actor.organization_id, actor.ip, actor.request_id) == (None, "192.0.2.1", "r-1")

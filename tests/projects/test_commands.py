@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from audit.models import AuditEvent
 from orgs.models import Organization, User
-from orgs.selectors import actor_for
+from orgs.selectors.bindings import actor_for
 from projects.models import Project
 from projects.selectors import projects_visible_to
 from tests.factories import PASSWORD, make_user

@@ -9,11 +9,12 @@ from pytest_django import DjangoAssertNumQueries
 from audit.models import AuditEvent
 from kms import envelope
 from kms.envelope import KeyUnavailable, WrappedKey
+from kms.installation import provider
 from orgs.errors import InvalidArgument, NotFound, PermissionDenied
-from orgs.models import RoleBinding
+from orgs.models import PrincipalType
 from orgs.permissions import Permission, Role, permissions_of
-from orgs.services import bind_role
-from projects.encryption import provider, unwrap_data_key, wrap_data_key
+from orgs.services.bindings import bind_role
+from projects.encryption import unwrap_data_key, wrap_data_key
 from projects.models import Project, ProjectKey
 from projects.selectors import get_project, projects_visible_to
 from projects.services import create_project
@@ -28,7 +29,7 @@ def let_in(cast: Cast, role: Role, resource_id: uuid.UUID) -> None:
     bind_role(
         actor=SYSTEM,
         organization_id=cast.organization.pk,
-        principal=(RoleBinding.PrincipalType.USER, cast.bob.pk),
+        principal=(PrincipalType.USER, cast.bob.pk),
         role=role,
         resource_id=resource_id,
     )

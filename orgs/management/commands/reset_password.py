@@ -11,7 +11,7 @@ from orgs.actors import system
 from orgs.errors import Refused
 from orgs.models import User
 from orgs.passwords import read_password
-from orgs.services import change_password
+from orgs.services.people import change_password
 
 
 class Command(BaseCommand):

@@ -13,7 +13,8 @@ from kms.envelope import KeyUnavailable
 from orgs.actors import system
 from orgs.errors import Refused
 from orgs.passwords import read_password
-from orgs.services import create_organization, create_user
+from orgs.services.organizations import create_organization
+from orgs.services.people import create_user
 from projects.services import create_project
 
 

@@ -1,0 +1,65 @@
+"""What an organization's security baseline demands, held against the facts of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
+
+from django.utils import timezone
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How somebody or something came in.
+
+    Attributes:
+        ip: the client's address; empty: unknown, which meets no list of ranges.
+        has_mfa: whether the person signed in with a second factor or a passkey.
+        session_started_at: when the person signed in; None: not in a session.
+    """
+
+    ip: str = ""
+    has_mfa: bool = False
+    session_started_at: datetime | None = None
+
+
+def is_inside(ip: str, ranges: Sequence[str]) -> bool:
+    """Whether the address lies in one of the CIDR ranges; no ranges: every address does."""
+    if not ranges:
+        return True
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return False
+    return any(address in ip_network(each) for each in ranges)
+
+
+def unmet(
+    facts: Facts,
+    *,
+    is_person: bool,
+    mfa_required: bool | None,
+    session_hours: int | None,
+    ip_ranges: Sequence[str] | None,
+) -> str:
+    """The first demand that is not met, with the way out; empty: all are.
+
+    Session length and second factor are asked of people only.
+    """
+    if not is_inside(facts.ip, ip_ranges or ()):
+        return (
+            f"The organization lets nobody in from the address {facts.ip or '(unknown)'}. Come from"
+            " one of its networks, or ask an owner to add yours."
+        )
+    if is_person and mfa_required and not facts.has_mfa:
+        return (
+            "The organization requires a second factor. Set one up under your account's security"
+            " page, then sign in with it."
+        )
+    if is_person and session_hours is not None:
+        began = facts.session_started_at
+        if began is None or began + timedelta(hours=session_hours) <= timezone.now():
+            return f"The organization ends every sign-in after {session_hours} h. Sign in again."
+    return ""

@@ -1,0 +1,98 @@
+"""Tenants, who belongs to them, and what they demand of everybody who comes in."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+from orgs.models.people import User
+from orgs.plans import Plan
+
+
+class Organization(models.Model):
+    """A tenant: owns projects and people's memberships."""
+
+    class PaymentStatus(models.TextChoices):
+        ACTIVE = "Active"
+        PAYMENT_PENDING = "PaymentPending"
+        PAST_DUE = "PastDue"
+        RESTRICTED = "Restricted"
+        SUSPENDED = "Suspended"
+        DEACTIVATED = "Deactivated"
+
+    class SupportTier(models.TextChoices):
+        FREE = "Free"
+        DEVELOPER = "Developer"
+        PRO = "Pro"
+        ENTERPRISE = "Enterprise"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=512)
+    plan = models.CharField(
+        max_length=16, choices=[(plan.value, plan.value) for plan in Plan], default=Plan.ENTERPRISE
+    )
+    payment_status = models.CharField(
+        max_length=16, choices=PaymentStatus, default=PaymentStatus.ACTIVE
+    )
+    support_tier = models.CharField(
+        max_length=16, choices=SupportTier, default=SupportTier.ENTERPRISE
+    )
+    # What the operator of the installation decided apart from the plan: {entitlement: value}.
+    overrides = models.JSONField(default=dict, blank=True)
+    # Counts changes: what `ETag` tells and `If-Match` asks for.
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    members = models.ManyToManyField(User, through="Membership", related_name="organizations")
+
+    class Meta:
+        ordering = ("name", "id")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's place in an organization; what they may do there stands in role bindings."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["user", "organization"], name="orgs_membership_user_organization_uniq"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.organization_id}"
+
+
+class SecurityBaseline(models.Model):
+    """What the organization demands of everybody and everything that acts in it.
+
+    An organization without a row demands nothing beyond the installation's own rules.
+    """
+
+    organization = models.OneToOneField(
+        Organization,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="security_baseline",
+    )
+    mfa_required = models.BooleanField(default=False)
+    # Hours since the sign-in, however busy.
+    session_hours = models.PositiveSmallIntegerField(null=True, blank=True)
+    # Days since an API key's secret was made, for existing ones too.
+    max_key_age_days = models.PositiveSmallIntegerField(null=True, blank=True)
+    # CIDR ranges that people, service accounts and keys have to come from; empty: from anywhere.
+    ip_ranges = models.JSONField(default=list, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"security baseline of {self.organization_id}"

@@ -1,0 +1,83 @@
+"""Plans and what each includes: the one table.
+
+A self-hosted installation gives new organizations `Enterprise` unless its operator says otherwise.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Plan(StrEnum):
+    """Plans as Pinecone's Admin API spells them."""
+
+    FREE = "Free"
+    STANDARD = "Standard"
+    ENTERPRISE = "Enterprise"
+    DEDICATED = "Dedicated"
+
+
+class Entitlement(StrEnum):
+    """What a plan can include: switches and limits."""
+
+    SSO = "sso"
+    SAML_ROLES = "saml_roles"
+    SCIM = "scim"
+    KEY_ROLES = "key_roles"
+    SERVICE_ACCOUNTS = "service_accounts"
+    CUSTOM_ROLES = "custom_roles"
+    CUSTOMER_MANAGED_KEYS = "customer_managed_keys"
+    BACKUPS = "backups"
+    AUDIT_EXPORT = "audit_export"
+    MAX_PROJECTS = "max_projects"
+    MAX_MEMBERS = "max_members"
+    MAX_SERVICE_ACCOUNTS = "max_service_accounts"
+    MAX_INDEXES_PER_PROJECT = "max_indexes_per_project"
+    MAX_KEYS_PER_PROJECT = "max_keys_per_project"
+
+
+Value = bool | int | None
+"""A switch, or a limit (None: unlimited)."""
+
+_E = Entitlement
+_ALL_SWITCHES: dict[Entitlement, Value] = {
+    entitlement: True for entitlement in Entitlement if not entitlement.value.startswith("max_")
+}
+PLANS: dict[Plan, dict[Entitlement, Value]] = {
+    Plan.FREE: {
+        **dict.fromkeys(_ALL_SWITCHES, False),
+        _E.MAX_PROJECTS: 1,
+        _E.MAX_MEMBERS: 2,
+        _E.MAX_SERVICE_ACCOUNTS: 0,
+        _E.MAX_INDEXES_PER_PROJECT: 5,
+        _E.MAX_KEYS_PER_PROJECT: 10,
+    },
+    Plan.STANDARD: {
+        **dict.fromkeys(_ALL_SWITCHES, False),
+        _E.SSO: True,
+        _E.KEY_ROLES: True,
+        _E.BACKUPS: True,
+        _E.MAX_PROJECTS: 20,
+        _E.MAX_MEMBERS: None,
+        _E.MAX_SERVICE_ACCOUNTS: 0,
+        _E.MAX_INDEXES_PER_PROJECT: 20,
+        _E.MAX_KEYS_PER_PROJECT: 100,
+    },
+    Plan.ENTERPRISE: {
+        **_ALL_SWITCHES,
+        _E.MAX_PROJECTS: 100,
+        _E.MAX_MEMBERS: None,
+        _E.MAX_SERVICE_ACCOUNTS: 1000,
+        _E.MAX_INDEXES_PER_PROJECT: 200,
+        _E.MAX_KEYS_PER_PROJECT: 1000,
+    },
+    Plan.DEDICATED: {
+        **_ALL_SWITCHES,
+        _E.MAX_PROJECTS: None,
+        _E.MAX_MEMBERS: None,
+        _E.MAX_SERVICE_ACCOUNTS: None,
+        _E.MAX_INDEXES_PER_PROJECT: 200,
+        _E.MAX_KEYS_PER_PROJECT: 1000,
+    },
+}
+"""Every plan names every entitlement. Limits follow Pinecone's published object limits."""

@@ -1,0 +1,51 @@
+"""How this room learns of what stands above it: rooms above register how their objects are found.
+
+Role bindings name projects, indexes, API keys and service accounts, which live in rooms that this
+one must not import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that a role binding can name.
+
+    Attributes:
+        project_id: the project that it is or is in; None where it belongs to the organization.
+        label: what people call it.
+    """
+
+    id: UUID
+    organization_id: UUID
+    project_id: UUID | None
+    label: str
+
+
+Finder = Callable[[UUID], Found | None]
+_resources: dict[str, Finder] = {}
+_principals: dict[str, Finder] = {}
+
+
+def register_resource(kind: str, finder: Finder) -> None:
+    """Tell how resources of this `ResourceType` are found. Called once, when the app is ready."""
+    _resources[kind] = finder
+
+
+def register_principal(kind: str, finder: Finder) -> None:
+    """Tell how principals of this `PrincipalType` are found. Called once, when the app is ready."""
+    _principals[kind] = finder
+
+
+def find_resource(kind: str, pk: UUID) -> Found | None:
+    """The resource, or None where there is none of that id."""
+    return _resources[kind](pk)
+
+
+def find_principal(kind: str, pk: UUID) -> Found | None:
+    """The principal, or None where there is none of that id. People are found by membership."""
+    return _principals[kind](pk)

@@ -1,0 +1,56 @@
+"""Rules for values that several services share."""
+
+from __future__ import annotations
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator, validate_email
+
+from orgs.errors import InvalidArgument
+from orgs.models import User
+
+NAME_LENGTH = 512
+EMAIL_LENGTH = 254
+
+
+def check_name(name: str, what: str, *, limit: int = NAME_LENGTH) -> str:
+    """The name without outer white space.
+
+    Raises:
+        InvalidArgument: empty, longer than `limit` characters, or with a control character.
+    """
+    cleaned = name.strip()
+    if not 1 <= len(cleaned) <= limit or not cleaned.isprintable():
+        raise InvalidArgument(
+            f"The {what} name has to have 1 to {limit} printable characters;"
+            f" {cleaned[:40]!r} has {len(cleaned)}."
+        )
+    return cleaned
+
+
+def check_password(password: str, user: User) -> None:
+    """Whether the person may use it.
+
+    Raises:
+        InvalidArgument: too short, too common, or too close to the e-mail address.
+    """
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise InvalidArgument(f"This password can't be used: {' '.join(error.messages)}") from error
+
+
+def check_email(email: str) -> str:
+    """The address in lower case, as people are known by.
+
+    Raises:
+        InvalidArgument: not an e-mail address, or longer than 254 characters.
+    """
+    try:
+        validate_email(email)
+        MaxLengthValidator(EMAIL_LENGTH)(email)
+    except ValidationError as error:
+        raise InvalidArgument(
+            f"{email[:EMAIL_LENGTH]!r} is no e-mail address of at most {EMAIL_LENGTH} characters."
+        ) from error
+    return User.objects.normalize_email(email).lower()

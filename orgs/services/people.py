@@ -1,0 +1,109 @@
+"""Making people, and their coming and going."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from audit.events import EventType
+from audit.models import AuditEvent
+from audit.services import record
+from orgs.actors import Actor
+from orgs.errors import AlreadyExists, PermissionDenied
+from orgs.models import User
+from orgs.services.checks import check_email, check_password
+
+
+@transaction.atomic
+def create_user(*, actor: Actor, email: str, password: str) -> User:
+    """A person who signs in with e-mail and password.
+
+    Raises:
+        PermissionDenied: anyone but the platform itself asks.
+        InvalidArgument: not an e-mail address, or a password that the rules refuse.
+        AlreadyExists: the address is taken.
+    """
+    if not actor.is_system:
+        raise PermissionDenied("Only the platform's operator creates people directly.")
+    email = check_email(email)
+    check_password(password, User(email=email))
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(email, password)
+    except IntegrityError as error:
+        raise AlreadyExists(f"Somebody with the e-mail address {email} exists already.") from error
+    record(
+        EventType.USER_CREATED,
+        actor=actor,
+        organization_id=None,
+        resource=("user", user.pk, user.email),
+    )
+    return user
+
+
+@transaction.atomic
+def change_password(*, actor: Actor, user: User, password: str) -> None:
+    """Give the person a new password, which ends all sessions that were opened with the old one.
+
+    Raises:
+        PermissionDenied: anyone but the person or the platform itself asks.
+        InvalidArgument: a password that the rules refuse.
+    """
+    if not actor.is_system and actor.id != str(user.pk):
+        raise PermissionDenied("People change their own password only.")
+    check_password(password, user)
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    _record_for_person(EventType.PASSWORD_CHANGED, actor=actor, user=user)
+
+
+def record_sign_in(*, actor: Actor, user: User) -> None:
+    """Note that the person came in."""
+    _record_for_person(EventType.SIGNED_IN, actor=actor, user=user)
+
+
+def record_sign_out(*, actor: Actor, user: User) -> None:
+    """Note that the person left."""
+    _record_for_person(EventType.SIGNED_OUT, actor=actor, user=user)
+
+
+def record_failed_sign_in(*, email: str, reason: str, ip: str, request_id: str) -> None:
+    """Note that somebody tried to come in as `email`, which need not be anybody's address."""
+    user = User.objects.filter(email=email.lower()).first()
+    label = email[: User._meta.get_field("email").max_length]
+    actor = Actor(
+        kind="user",
+        id=str(user.pk) if user else "",
+        label=label,
+        ip=ip,
+        request_id=request_id,
+    )
+    if user is not None:
+        _record_for_person(EventType.SIGN_IN_FAILED, actor=actor, user=user, reason=reason)
+        return
+    record(
+        EventType.SIGN_IN_FAILED,
+        actor=actor,
+        organization_id=None,
+        resource=("user", "", label),
+        detail={"reason": reason},
+        outcome=AuditEvent.Outcome.FAILURE,
+    )
+
+
+@transaction.atomic
+def _record_for_person(event: EventType, *, actor: Actor, user: User, reason: str = "") -> None:
+    """One event in the trail of each of the person's organizations, or one that belongs to none."""
+    organizations: list[UUID | None] = list(
+        user.memberships.values_list("organization_id", flat=True)
+    )
+    for organization_id in organizations or [None]:
+        record(
+            event,
+            actor=actor,
+            organization_id=organization_id,
+            resource=("user", user.pk, user.email),
+            detail={"reason": reason} if reason else {},
+            outcome=AuditEvent.Outcome.FAILURE if reason else AuditEvent.Outcome.SUCCESS,
+        )
