@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime
-from enum import Enum
+from collections.abc import Mapping
 from typing import Protocol
 from uuid import UUID
 
-from audit.events import PUBLIC_FIELDS, REDACTED, EventType
-from audit.models import AuditEvent
+from django.db import transaction
+from django.db.models import CharField
 
-# Every JSON reader can hold these (RFC 8785 §3.2.2.3); anything larger is kept as text.
-MAX_INTEGER = 2**53 - 1
-Plain = str | int | bool | None | list["Plain"] | dict[str, "Plain"]
+from audit.canonical import Plain, clean, plain
+from audit.events import PUBLIC_FIELDS, REDACTED, EventType
+from audit.models import INSTALLATION, AuditEvent, UnsealedEvent
 
 
 class Doer(Protocol):
@@ -31,6 +29,9 @@ class Doer(Protocol):
     def request_id(self) -> str: ...
 
 
+# Without a savepoint: if the event can't be written, the whole change is lost, even where somebody
+# catches the error.
+@transaction.atomic(savepoint=False)
 def record(  # noqa: PLR0913  all but the event by name
     event: EventType,
     *,
@@ -43,7 +44,7 @@ def record(  # noqa: PLR0913  all but the event by name
     changes: Mapping[str, tuple[object, object]] | None = None,
     outcome: AuditEvent.Outcome = AuditEvent.Outcome.SUCCESS,
 ) -> AuditEvent:
-    """Append one event.
+    """Append one event, inside the transaction of what it tells.
 
     Args:
         organization_id: whose trail it belongs to; None: the installation's own.
@@ -57,7 +58,7 @@ def record(  # noqa: PLR0913  all but the event by name
     names and replaced by a marker everywhere else. Text that is too long for its column is cut.
     """
     kind, identifier, label = resource
-    return AuditEvent.objects.create(
+    made = AuditEvent.objects.create(
         type=event.value,
         outcome=outcome,
         organization_id=organization_id,
@@ -73,46 +74,37 @@ def record(  # noqa: PLR0913  all but the event by name
         decision_id=decision_id,
         detail=_public(detail or {}),
         changes={
-            _text(name): {
+            clean(name): {
                 "before": _kept(name, before),
                 "after": _kept(name, after),
             }
             for name, (before, after) in (changes or {}).items()
         },
     )
+    UnsealedEvent.objects.create(event=made, log_id=organization_id or INSTALLATION)
+    return made
 
 
 def _kept(name: str, value: object) -> Plain:
-    return _plain(value) if name in PUBLIC_FIELDS else REDACTED
+    """The value with everything in it that is not listed replaced."""
+    if name not in PUBLIC_FIELDS:
+        return REDACTED
+    return plain(_without_secrets(value))
 
 
 def _public(fields: Mapping[str, object]) -> dict[str, Plain]:
-    return {_text(str(name)): _kept(str(name), value) for name, value in fields.items()}
+    return {clean(str(name)): _kept(str(name), value) for name, value in fields.items()}
 
 
-def _plain(value: object) -> Plain:
-    """As JSON that reads the same everywhere: text, integers, booleans, null, lists, objects."""
-    if isinstance(value, Enum):
-        value = value.value
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int) and abs(value) <= MAX_INTEGER:
-        return value
-    if isinstance(value, datetime | date):
-        return value.isoformat()
+def _without_secrets(value: object) -> object:
     if isinstance(value, Mapping):
         return _public(value)
-    if isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [_plain(item) for item in value]
-    return _text(str(value))
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return value
 
 
 def _fitting(field: str, value: str) -> str:
-    return _text(value)[: AuditEvent._meta.get_field(field).max_length]
-
-
-def _text(value: str) -> str:
-    """Text that every database keeps: without NUL and lone surrogates."""
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    column = AuditEvent._meta.get_field(field)
+    assert isinstance(column, CharField)  # noqa: S101  for the type checker
+    return clean(value)[: column.max_length]

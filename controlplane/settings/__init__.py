@@ -242,6 +242,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 # Messages of a schedule expire: what a dead worker left behind must not pile up.
 CELERY_BEAT_SCHEDULE = {
+    "seal-audit-events": {
+        "task": "audit.tasks.seal_events",
+        "schedule": 2.0,
+        "options": {"expires": 20},
+    },
     "forget-ended-sessions": {
         "task": "orgs.tasks.forget_ended_sessions",
         "schedule": 3600.0,
