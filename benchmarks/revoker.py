@@ -18,7 +18,7 @@ import django
 
 django.setup()
 
-from keys.services import create_api_key, revoke_api_key  # noqa: E402  Django has to be set up first
+from keys.services.api_keys import create_api_key, revoke_api_key  # noqa: E402  Django has to be set up first
 from orgs.actors import system  # noqa: E402  as above
 from projects.models import Project  # noqa: E402  as above
 

@@ -6,7 +6,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from keys.selectors import VerifiedKey, verify_key
+from keys.selectors.api_keys import VerifiedKey, verify_key
 from orgs.actors import Actor
 from orgs.authentication import client_ip, request_id
 

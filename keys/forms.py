@@ -10,7 +10,7 @@ from django import forms
 from django.core import signing
 from django.utils import timezone
 
-from keys.services import NAME_LENGTH
+from keys.services.api_keys import NAME_LENGTH
 from orgs.permissions import ACCESS_ROLE_HELP, DEFAULT_KEY_ROLE, Role
 
 TOKEN_SALT = "keys.forms.ApiKeyForm"  # noqa: S105  names what is signed, no secret

@@ -10,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from keys.forms import ApiKeyForm, RevokeForm, new_token
-from keys.selectors import get_key, key_roles, keys_of
-from keys.services import create_api_key, revoke_api_key
+from keys.selectors.api_keys import get_key, key_roles, keys_of
+from keys.services.api_keys import create_api_key, revoke_api_key
 from orgs.decorators import PageRequest, page
 from orgs.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from orgs.permissions import Permission, authorize, permissions_of

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from keys.models import ApiKey
-from keys.services import create_api_key
+from keys.services.api_keys import create_api_key
 from orgs.actors import Actor, system
 from orgs.models import Membership, Organization, PrincipalType, User
 from orgs.permissions import Role

@@ -22,7 +22,7 @@ from controlplane.demo import digits
 from controlplane.demo.scan import MARKER, PATTERN, scan
 from indexes.models import DataKey, Index
 from keys.models import ApiKey
-from keys.services import create_api_key, revoke_api_key
+from keys.services.api_keys import create_api_key, revoke_api_key
 from orgs.actors import Actor, system
 from orgs.models import Organization, User
 from orgs.selectors.bindings import actor_for

@@ -22,7 +22,7 @@ from gateway.authorizer import (
     build_app,
 )
 from gateway.resolver import DatabaseResolver
-from keys.services import revoke_api_key
+from keys.services.api_keys import revoke_api_key
 from orgs.permissions import Role
 from tests import factories
 from tests.cast import Cast

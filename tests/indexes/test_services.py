@@ -19,7 +19,7 @@ from indexes.models import Index, Operation
 from indexes.rules import IndexSpec
 from indexes.services import configure_index, create_index, delete_index
 from indexes.tasks import run_operation
-from keys.selectors import verify_key
+from keys.selectors.api_keys import verify_key
 from orgs.actors import Actor
 from orgs.errors import (
     AlreadyExists,

@@ -7,8 +7,8 @@ from django.db import connections, transaction
 
 from keys.models import Pepper
 from keys.peppers import current_pepper, pepper_bytes
-from keys.selectors import verify_key
-from keys.services import create_api_key
+from keys.selectors.api_keys import verify_key
+from keys.services.api_keys import create_api_key
 from kms import envelope
 from kms.envelope import KeyUnavailable
 from kms.installation import provider

@@ -8,8 +8,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from keys import secrets
 from keys.models import ApiKey
-from keys.selectors import get_key, key_roles, keys_of, verify_key
-from keys.services import create_api_key, revoke_api_key
+from keys.selectors.api_keys import get_key, key_roles, keys_of, verify_key
+from keys.services.api_keys import create_api_key, revoke_api_key
 from orgs.errors import NotFound, PermissionDenied
 from orgs.permissions import ACCESS_ROLES, Role
 from tests.cast import Cast

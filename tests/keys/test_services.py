@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from audit.models import AuditEvent
 from keys.models import ApiKey
-from keys.selectors import verify_key
-from keys.services import create_api_key, revoke_api_key
+from keys.selectors.api_keys import verify_key
+from keys.services.api_keys import create_api_key, revoke_api_key
 from orgs import permissions
 from orgs.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied
 from orgs.models import PrincipalType, RoleBinding

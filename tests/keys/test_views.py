@@ -7,7 +7,7 @@ from typing import Any
 from keys.forms import new_token
 from keys.models import ApiKey
 from keys.secrets import PATTERN
-from keys.selectors import verify_key
+from keys.selectors.api_keys import verify_key
 from orgs.models import PrincipalType, RoleBinding
 from orgs.permissions import Role
 from orgs.services.bindings import bind_role

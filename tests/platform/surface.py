@@ -48,7 +48,7 @@ import json
 from datetime import timedelta
 from django.utils import timezone
 from keys.models import ApiKey
-from keys.services import create_api_key, revoke_api_key
+from keys.services.api_keys import create_api_key, revoke_api_key
 from orgs.actors import system
 from orgs.permissions import Role
 from projects.models import Project

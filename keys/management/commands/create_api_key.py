@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys.services import create_api_key
+from keys.services.api_keys import create_api_key
 from orgs.actors import system
 from orgs.errors import Refused
 from orgs.permissions import ACCESS_ROLES, Role
