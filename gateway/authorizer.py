@@ -43,7 +43,7 @@ Answer = TypeVar("Answer")
 
 
 class VerifiedKey(Protocol):
-    """What the authorizer needs of `keys.selectors.VerifiedKey`; ids print as their text."""
+    """What the authorizer needs of `keys.selectors.api_keys.VerifiedKey`; ids print as their text."""
 
     @property
     def id(self) -> object: ...

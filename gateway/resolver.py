@@ -6,14 +6,14 @@ from django.db import close_old_connections
 
 from gateway import authorizer
 from indexes import selectors as indexes
-from keys import selectors as keys
+from keys.selectors import api_keys as keys
 
 
 class DatabaseResolver:
     """Reads only; each thread has a connection of its own, which is replaced when it broke."""
 
     def verify_key(self, secret: str) -> authorizer.VerifiedKey | None:
-        """See `keys.selectors.verify_key`."""
+        """See `keys.selectors.api_keys.verify_key`."""
         close_old_connections()
         return keys.verify_key(secret)
 
