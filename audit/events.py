@@ -21,8 +21,13 @@ class EventType(StrEnum):
     SIGN_IN_FAILED = "user.sign_in_failed"
     SIGNED_OUT = "user.signed_out"
     SESSION_ENDED = "session.ended"
+    REAUTHENTICATED = "user.reauthenticated"
+    EMAIL_ADDED = "email.added"
     EMAIL_VERIFIED = "email.verified"
+    EMAIL_CHANGED = "email.changed"
+    EMAIL_REMOVED = "email.removed"
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105  an event's name, no password
+    PASSWORD_RESET_REQUESTED = "password.reset_requested"  # noqa: S105  an event's name
     PASSWORD_RESET = "password.reset"  # noqa: S105  an event's name, no password
     MFA_ENABLED = "mfa.enabled"
     MFA_DISABLED = "mfa.disabled"

@@ -183,7 +183,7 @@ def mail_server(name: str) -> MailServer | None:
     Names and passwords are percent-encoded. `?tls=false` does without TLS, on this machine only.
 
     Raises:
-        ImproperlyConfigured: something else; the message doesn't repeat it, since it has a password.
+        ImproperlyConfigured: something else; the message leaves it out, it holds a password.
     """
     value = secret(name)
     if not value:

@@ -6,15 +6,19 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from urllib.parse import urlencode, urlsplit
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth import REDIRECT_FIELD_NAME, SESSION_KEY
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
 
-from controlplane.errors import answer_to, respond
+from controlplane.errors import answer_to, respond, wants_page
 from controlplane.logs import current_request
 from kms.envelope import KeyUnavailable
-from orgs.errors import Refused
+from orgs.errors import ReauthenticationRequired, Refused
 
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -43,7 +47,10 @@ class RequestIdMiddleware:
 
 
 class RefusalMiddleware:
-    """Turns what a page's service refused into an answer. REST has its own hook for the same."""
+    """Turns what a page's service refused into an answer. REST has its own hook for the same.
+
+    Where a fresh proof of who is there is missing, people are led to give it, and back.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -53,8 +60,24 @@ class RefusalMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """The answer, or None for what Django answers itself and for bugs."""
+        if isinstance(error, ReauthenticationRequired) and wants_page(request):
+            query = urlencode({REDIRECT_FIELD_NAME: _page_of(request)})
+            return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{query}")
         answer = answer_to(error) if isinstance(error, (Refused, KeyUnavailable)) else None
         return respond(request, answer) if answer else None
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page that the person acts on: this one, or the one that the form was sent from.
+
+    The form is to be sent again there; what was filled in is not kept.
+    """
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    came_from = urlsplit(request.headers.get("Referer", ""))
+    if f"{came_from.scheme}://{came_from.netloc}" == settings.TAMARACK_PUBLIC_URL:
+        return came_from._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    return request.path
 
 
 class SessionLimitsMiddleware:
@@ -75,4 +98,8 @@ class SessionLimitsMiddleware:
                 session.flush()
             elif not seen or idle >= self.TOUCH_SECONDS:
                 session.update({"started": started, "seen": now})
+                # For the person's list of sessions.
+                UserSession.objects.filter(session_key=session.session_key).update(
+                    last_seen_at=timezone.now()
+                )
         return self.get_response(request)

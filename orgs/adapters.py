@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import Any
 
+import qrcode
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context as allauth_context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse  # noqa: TID251  allauth's interface
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from orgs.authentication import actor_of, client_ip, request_id
+from kms.envelope import WrappedKey
+from kms.installation import provider
+from orgs import mail
+from orgs.authentication import actor_of, client_ip, is_fresh, request_id
 from orgs.models import User
-from orgs.services import people as services
+from orgs.services import people
+
+RESET_TEMPLATE = "account/email/password_reset_key"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -23,7 +36,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """What rate limits count by; requests without an address share one count."""
-        return client_ip(request) or "unknown"
+        return client_ip(request) or "0.0.0.0"  # noqa: S104  an address for nobody, not to bind to
 
     def is_safe_url(self, url: str) -> bool:
         """Whether a sign-in may lead to `url`: paths of this site only.
@@ -33,18 +46,24 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         """
         return url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
+    def is_reauthentication_required(self, *, app: str, **_: Any) -> bool:
+        """As for services: after `TAMARACK_REAUTH_SECONDS`, counted from the sign-in too."""
+        return not is_fresh(self.request)
+
     def login(self, request: HttpRequest, user: User) -> None:
         """Open the session, unless the audit trail can't be written."""
         with transaction.atomic():
             super().login(request, user)
-            services.record_sign_in(actor=actor_of(request, user), user=user)
+            now = int(time.time())
+            request.session.update({"started": now, "seen": now})
+            people.record_sign_in(actor=actor_of(request, user), user=user)
 
     def logout(self, request: HttpRequest) -> None:
         """End the session."""
         user = request.user
         with transaction.atomic():
             if isinstance(user, User):
-                services.record_sign_out(actor=actor_of(request, user), user=user)
+                people.record_sign_out(actor=actor_of(request, user), user=user)
             super().logout(request)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
@@ -58,10 +77,94 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         return response
 
     def set_password(self, user: User, password: str) -> None:
-        """A password changed by its owner."""
-        services.change_password(actor=actor_of(self.request, user), user=user, password=password)
+        """A password changed by its owner, signed in or with a link out of the mailbox."""
+        people.change_password(
+            actor=actor_of(self.request, user),
+            user=user,
+            password=password,
+            by_mail=self.request.resolver_match.url_name == "account_reset_password_from_key",
+        )
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Our own address, not the one that the request came to: whoever asks chooses that."""
+        path: str = reverse(
+            "account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"}
+        )
+        return settings.TAMARACK_PUBLIC_URL + path.replace("UID-KEY", key)
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
+        """Our own address, likewise."""
+        path: str = reverse("account_confirm_email", args=[emailconfirmation.key])
+        return settings.TAMARACK_PUBLIC_URL + path
+
+    def get_email_verification_redirect_url(self, email_address: Any) -> str:
+        """Where a proven address leads."""
+        signed_in = self.request.user.is_authenticated
+        return reverse("account_email" if signed_in else "account_login")
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Where a changed password leads."""
+        return reverse("account_security")
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Write the message down; it leaves when the change that it speaks of is committed."""
+        address = settings.TAMARACK_PUBLIC_URL
+        message = self.render_mail(
+            template_prefix,
+            email,
+            {"request": allauth_context.request, "email": email, "address": address, **context},
+        )
+        seconds = settings.PASSWORD_RESET_TIMEOUT if template_prefix == RESET_TEMPLATE else 0
+        mail.send(
+            to=email,
+            subject=message.subject,
+            text=message.body,
+            lifetime=timedelta(seconds=seconds) or mail.LIFETIME,
+        )
 
     def _record_failure(self, request: HttpRequest, email: str, reason: str) -> None:
-        services.record_failed_sign_in(
+        people.record_failed_sign_in(
             email=email, reason=reason, ip=client_ip(request), request_id=request_id(request)
         )
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth ships no types
+    """Second factors: kept encrypted, bound to this installation's public name."""
+
+    CONTEXT = {"purpose": "second-factor"}  # noqa: RUF012  never changed
+
+    def encrypt(self, text: str) -> str:
+        """What of a TOTP key or of recovery codes goes into the database.
+
+        Raises:
+            KeyUnavailable: the root key can't be used; then nothing is stored.
+        """
+        return provider().wrap(text.encode(), context=self.CONTEXT).dump()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """The inverse of `encrypt`.
+
+        Raises:
+            KeyUnavailable: the root key can't be used; then no code is right.
+        """
+        return provider().unwrap(WrappedKey.load(encrypted_text), context=self.CONTEXT).decode()
+
+    def build_totp_svg(self, url: str) -> str:
+        """The QR code as inline SVG: black on white whatever the theme, since cameras need that."""
+        code = qrcode.QRCode(border=4)
+        code.add_data(url)
+        rows = code.get_matrix()
+        path = "".join(
+            f"M{x} {y}h1v1h-1z" for y, row in enumerate(rows) for x, dark in enumerate(row) if dark
+        )
+        size = len(rows)
+        return format_html(
+            '<svg class="qr" viewBox="0 0 {} {}" width="200" height="200" role="img"'
+            ' aria-label="QR code with the setup key"><path fill="#fff" d="M0 0h{}v{}H0z"/>'
+            '<path fill="#000" d="{}"/></svg>',
+            *(size, size, size, size, path),
+        )
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """The public host, whichever name the request came by: passkeys are bound to it."""
+        return {"id": settings.TAMARACK_PUBLIC_HOST, "name": "Tamarack"}

@@ -7,7 +7,9 @@ class OrgsConfig(AppConfig):
     name = "orgs"
 
     def ready(self) -> None:
-        """Tell how role bindings find what this room holds."""
-        from orgs.selectors import principals  # noqa: PLC0415  models have to be loaded first
+        """Tell how role bindings find what this room holds, and listen to sign-ins."""
+        from orgs.account import signals  # noqa: PLC0415  models have to be loaded first
+        from orgs.selectors import principals  # noqa: PLC0415  likewise
 
         principals.register()
+        signals.connect()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
+from django.utils import timezone
 
 from orgs.actors import Actor
 from orgs.baseline import Facts
@@ -38,32 +44,51 @@ def session_started_at(request: HttpRequest) -> datetime | None:
     return datetime.fromtimestamp(started, tz=UTC) if started else None
 
 
-def _methods(request: HttpRequest) -> list[dict[str, Any]]:
-    """How and when the person proved who they are in this session, as allauth notes it."""
-    return list(request.session.get("account_authentication_methods", []))
+def _proofs(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> list[dict[str, Any]]:
+    """How and when this person proved who they are in this session, as allauth notes it."""
+    found: list[dict[str, Any]] = get_authentication_records(request, user)
+    return found
 
 
 def authenticated_at(request: HttpRequest) -> datetime | None:
-    """When the person last proved who they are, by signing in or again since."""
-    times = [float(method["at"]) for method in _methods(request) if "at" in method]
+    """When the person signed in last proved who they are, by signing in or again since."""
+    return _proven_at(request, request.user)
+
+
+def _proven_at(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> datetime | None:
+    times = [float(proof["at"]) for proof in _proofs(request, user)]
     return datetime.fromtimestamp(max(times), tz=UTC) if times else None
 
 
-def has_mfa(request: HttpRequest) -> bool:
-    """Whether a second factor or a passkey was part of it."""
-    return any(method.get("method") == "mfa" for method in _methods(request))
+def is_fresh(request: HttpRequest) -> bool:
+    """Whether that was a short while ago, as `orgs.permissions.require_fresh` asks of services."""
+    at = authenticated_at(request)
+    limit = timedelta(seconds=settings.TAMARACK_REAUTH_SECONDS)
+    return at is not None and timezone.now() - at <= limit
+
+
+def has_mfa(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> bool:
+    """Whether a second factor or a passkey was part of it, and the person still has one.
+
+    A recovery code counts: it stands in for the factor that it belongs to. One query, none where
+    the session knows of no second factor.
+    """
+    if not any(proof.get("method") == "mfa" for proof in _proofs(request, user)):
+        return False
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    return Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists()
 
 
 def actor_of(request: HttpRequest, user: User) -> Actor:
     """The person as the actor of this request."""
     facts = Facts(
         ip=client_ip(request),
-        has_mfa=has_mfa(request),
+        has_mfa=has_mfa(request, user),
         session_started_at=session_started_at(request),
     )
     return actor_for(
         user,
         facts=facts,
-        authenticated_at=authenticated_at(request),
+        authenticated_at=_proven_at(request, user),
         request_id=request_id(request),
     )

@@ -88,7 +88,7 @@ def _message(mail: OutgoingMail) -> EmailMultiAlternatives:
 
 
 def _failed(mail: OutgoingMail, error: Exception, *, final: bool) -> None:
-    """Note a failure; the text of the server's answer stays out, since it may repeat the message."""
+    """Note a failure, without the text of the answer: it may repeat the message."""
     code = getattr(error, "smtp_code", None)
     said = f"{type(error).__name__}{f' {code}' if code else ''}"
     logger.warning("Mail %s, attempt %d: %s", mail.pk, mail.attempts, said)

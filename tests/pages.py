@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 from django.test import Client
@@ -20,6 +21,17 @@ class Browser(Client):
         )
         if user is not None:
             self.force_login(user)
+            self.prove(user)
+
+    def prove(self, user: User, *, seconds_ago: float = 0, **proof: Any) -> None:
+        """Have proven who is there, by password unless `proof` says otherwise, so long ago."""
+        session = self.session
+        session["account_authentication_methods"] = [
+            {"method": "password", "at": time.time() - seconds_ago, **proof}
+        ]
+        session["account_authentication_methods_user"] = str(user.pk)
+        session["started"] = int(time.time() - seconds_ago)
+        session.save()
 
     def request(self, **request: Any) -> Any:
         """As a browser does: the scheme is https, by the gateway's word."""

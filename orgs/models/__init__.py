@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orgs.models.invitations import Invitation
+from orgs.models.mail import OutgoingMail
 from orgs.models.organizations import Membership, Organization, SecurityBaseline
 from orgs.models.people import User, UserManager
 from orgs.models.roles import (
@@ -23,6 +24,7 @@ __all__ = [
     "Invitation",
     "Membership",
     "Organization",
+    "OutgoingMail",
     "PrincipalType",
     "ResourceType",
     "RoleBinding",

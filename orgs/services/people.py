@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -43,8 +44,10 @@ def create_user(*, actor: Actor, email: str, password: str) -> User:
 
 
 @transaction.atomic
-def change_password(*, actor: Actor, user: User, password: str) -> None:
+def change_password(*, actor: Actor, user: User, password: str, by_mail: bool = False) -> None:
     """Give the person a new password, which ends all sessions that were opened with the old one.
+
+    `by_mail`: the person showed a link out of their mailbox instead of the old password.
 
     Raises:
         PermissionDenied: anyone but the person or the platform itself asks.
@@ -55,17 +58,18 @@ def change_password(*, actor: Actor, user: User, password: str) -> None:
     check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])
-    _record_for_person(EventType.PASSWORD_CHANGED, actor=actor, user=user)
+    event = EventType.PASSWORD_RESET if by_mail else EventType.PASSWORD_CHANGED
+    record_for_person(event, actor=actor, user=user)
 
 
 def record_sign_in(*, actor: Actor, user: User) -> None:
     """Note that the person came in."""
-    _record_for_person(EventType.SIGNED_IN, actor=actor, user=user)
+    record_for_person(EventType.SIGNED_IN, actor=actor, user=user)
 
 
 def record_sign_out(*, actor: Actor, user: User) -> None:
     """Note that the person left."""
-    _record_for_person(EventType.SIGNED_OUT, actor=actor, user=user)
+    record_for_person(EventType.SIGNED_OUT, actor=actor, user=user)
 
 
 def record_failed_sign_in(*, email: str, reason: str, ip: str, request_id: str) -> None:
@@ -80,7 +84,7 @@ def record_failed_sign_in(*, email: str, reason: str, ip: str, request_id: str) 
         request_id=request_id,
     )
     if user is not None:
-        _record_for_person(EventType.SIGN_IN_FAILED, actor=actor, user=user, reason=reason)
+        record_for_person(EventType.SIGN_IN_FAILED, actor=actor, user=user, reason=reason)
         return
     record(
         EventType.SIGN_IN_FAILED,
@@ -93,8 +97,18 @@ def record_failed_sign_in(*, email: str, reason: str, ip: str, request_id: str) 
 
 
 @transaction.atomic
-def _record_for_person(event: EventType, *, actor: Actor, user: User, reason: str = "") -> None:
-    """One event in the trail of each of the person's organizations, or one that belongs to none."""
+def record_for_person(
+    event: EventType,
+    *,
+    actor: Actor,
+    user: User,
+    reason: str = "",
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """One event in the trail of each of the person's organizations, or one that belongs to none.
+
+    With a `reason` it is a failure.
+    """
     organizations: list[UUID | None] = list(
         user.memberships.values_list("organization_id", flat=True)
     )
@@ -104,6 +118,6 @@ def _record_for_person(event: EventType, *, actor: Actor, user: User, reason: st
             actor=actor,
             organization_id=organization_id,
             resource=("user", user.pk, user.email),
-            detail={"reason": reason} if reason else {},
+            detail={**(detail or {}), **({"reason": reason} if reason else {})},
             outcome=AuditEvent.Outcome.FAILURE if reason else AuditEvent.Outcome.SUCCESS,
         )

@@ -1,0 +1,113 @@
+"""allauth's forms for passkeys, where browsers' answers are taken apart.
+
+An answer is JSON that anybody can write: it may be of any shape, and only signed parts count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn import forms as allauth_forms
+from django.core.exceptions import ValidationError
+from fido2.webauthn import AuthenticationResponse, RegistrationResponse
+
+NAME_LENGTH = 60
+# Real answers have about 1 kB, with large attestations some more.
+ANSWER_LENGTH = 32 * 1024
+BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
+"""What fido2 raises where bytes are not what they should be, as tried with random answers."""
+
+
+def _refusal() -> ValidationError:
+    error: ValidationError = get_adapter().validation_error("incorrect_code")
+    return error
+
+
+class AddPasskeyForm(allauth_forms.AddWebAuthnForm):  # type: ignore[misc]  # allauth has no types
+    """Takes a new passkey; keeps only the parts of the answer that are needed later."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].max_length = NAME_LENGTH
+        self.fields["name"].label = "Name"
+        self.fields["name"].help_text = "For you to tell your passkeys apart."
+        self.fields["credential"].max_length = ANSWER_LENGTH
+
+    def clean_name(self) -> str:
+        """A short, printable name; an empty one is made up."""
+        name: str = super().clean_name().strip()
+        if len(name) > NAME_LENGTH or not name.isprintable():
+            raise ValidationError(
+                f"A name has at most {NAME_LENGTH} printable characters;"
+                f" {name[:20]!r} has {len(name)}."
+            )
+        return name
+
+    def clean_credential(self) -> dict[str, Any]:
+        """The answer without whatever else was sent along."""
+        sent = self.cleaned_data["credential"]
+        try:
+            parsed = RegistrationResponse.from_dict(sent)
+            extensions = sent.get("clientExtensionResults", {})
+            is_resident = extensions.get("credProps", {}).get("rk") is True
+        except BROKEN as error:
+            raise _refusal() from error
+        return {
+            **_plain(dict(parsed)),
+            "clientExtensionResults": {"credProps": {"rk": is_resident}},
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Whether the answer is to the question we asked, for this site."""
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except BROKEN as error:
+            raise _refusal() from error
+        return cleaned
+
+
+class _Answer:
+    """What the three forms that take a signature have in common."""
+
+    must_verify_user = False
+
+    def clean_credential(self) -> Authenticator:
+        """The passkey that signed."""
+        sent = self.cleaned_data["credential"]  # type: ignore[attr-defined]  # a form's
+        try:
+            found: Authenticator = super().clean_credential()  # type: ignore[misc]  # a form's
+            data = AuthenticationResponse.from_dict(sent).response.authenticator_data
+        except BROKEN as error:
+            raise _refusal() from error
+        if self.must_verify_user and not data.is_user_verified():
+            raise _refusal()
+        return found
+
+
+class AuthenticatePasskeyForm(_Answer, allauth_forms.AuthenticateWebAuthnForm):  # type: ignore[misc]  # no types
+    """A passkey or security key as the second factor."""
+
+
+class LoginPasskeyForm(_Answer, allauth_forms.LoginWebAuthnForm):  # type: ignore[misc]  # no types
+    """A passkey alone: it stands for two factors, so it has to have checked a PIN or a finger.
+
+    allauth asks for that in its question, but takes the answer to another question of this session
+    as well, such as that for a second factor.
+    """
+
+    must_verify_user = True
+
+
+class ReauthenticatePasskeyForm(_Answer, allauth_forms.ReauthenticateWebAuthnForm):  # type: ignore[misc]  # no types
+    """A passkey to prove again who is there."""
+
+
+def _plain(value: Any) -> Any:
+    """JSON values of fido2's objects."""
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value
