@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Plan(StrEnum):
-    """Plans as Pinecone's Admin API spells them."""
+    """Plans as Pinecone's Admin API spells them, in rising order."""
 
     FREE = "Free"
     STANDARD = "Standard"
@@ -36,12 +36,32 @@ class Entitlement(StrEnum):
     MAX_KEYS_PER_PROJECT = "max_keys_per_project"
 
 
+LIMITS = frozenset(each for each in Entitlement if each.value.startswith("max_"))
+"""The entitlements that are numbers; all others are switches."""
+TITLES: dict[Entitlement, str] = {
+    Entitlement.SSO: "single sign-on",
+    Entitlement.SAML_ROLES: "roles from the identity provider",
+    Entitlement.SCIM: "provisioning of people by SCIM",
+    Entitlement.KEY_ROLES: "API keys with other roles than all rights",
+    Entitlement.SERVICE_ACCOUNTS: "service accounts",
+    Entitlement.CUSTOM_ROLES: "roles of the organization's own",
+    Entitlement.CUSTOMER_MANAGED_KEYS: "encryption keys of the customer's own",
+    Entitlement.BACKUPS: "backups",
+    Entitlement.AUDIT_EXPORT: "export and streaming of the audit trail",
+    Entitlement.MAX_PROJECTS: "projects",
+    Entitlement.MAX_MEMBERS: "members, open invitations included",
+    Entitlement.MAX_SERVICE_ACCOUNTS: "service accounts",
+    Entitlement.MAX_INDEXES_PER_PROJECT: "indexes in a project",
+    Entitlement.MAX_KEYS_PER_PROJECT: "API keys in a project",
+}
+"""Each in words, for messages."""
+
 Value = bool | int | None
 """A switch, or a limit (None: unlimited)."""
 
 _E = Entitlement
 _ALL_SWITCHES: dict[Entitlement, Value] = {
-    entitlement: True for entitlement in Entitlement if not entitlement.value.startswith("max_")
+    entitlement: True for entitlement in Entitlement if entitlement not in LIMITS
 }
 PLANS: dict[Plan, dict[Entitlement, Value]] = {
     Plan.FREE: {
