@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from django.utils import timezone
 
 from orgs.actors import Actor, Binding, system
 from orgs.errors import NotFound, PermissionDenied
@@ -37,10 +38,16 @@ organization:update      y . . .  . . .  . . . . . .
 organization:delete      y . . .  . . .  . . . . . .
 billing:read             y . . y  . . .  . . . . . .
 billing:update           y . . y  . . .  . . . . . .
+member:read              y y y y  . . .  . . . . . .
 member:invite            y . . .  . . .  . . . . . .
 member:update            y . . .  . . .  . . . . . .
+role:manage              y . . .  . . .  . . . . . .
+group:manage             y . . .  . . .  . . . . . .
+service_account:read     y . . .  . . .  . . . . . .
 service_account:manage   y . . .  . . .  . . . . . .
+security:manage          y . . .  . . .  . . . . . .
 sso:manage               y . . .  . . .  . . . . . .
+audit:read               y . . .  . . .  . . . . . .
 audit:manage             y . . .  . . .  . . . . . .
 project:create           y y . .  . . .  . . . . . .
 project:read             y . . .  y y y  . . . . . .
@@ -49,6 +56,7 @@ project:delete           y . . .  y . .  . . . . . .
 project_member:update    y . . .  y . .  . . . . . .
 api_key:read             y . . .  y y y  . . . . . .
 api_key:create           y . . .  y . .  . . . . . .
+api_key:update           y . . .  y . .  . . . . . .
 api_key:revoke           y . . .  y . .  . . . . . .
 index:read               y . . .  y y .  y y y y . .
 index:create             y . . .  y y .  y . y . . .
@@ -72,6 +80,7 @@ def holder(role: str, *, organization: uuid.UUID = ORG, project: uuid.UUID = PRO
         id="1",
         label="somebody",
         bindings=(Binding(role, organization, on_project),),
+        authenticated_at=timezone.now(),
     )
 
 
