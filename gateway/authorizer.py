@@ -4,8 +4,10 @@
                    port that the call came in by), x-client-ip, x-operation (r reads, w writes,
                    none: no known method)
     200            x-tamarack-decision: allow, and
-                   x-tamarack-{key-id,project,org,deployment,index,address,grants}
-    401|403|404|503   x-tamarack-decision: deny, and a text for the caller
+                   x-tamarack-{key-id,secret,project,org,deployment,index,address,grants}, and
+                   x-tamarack-namespaces where the key is limited to some
+    401|403|404|503   x-tamarack-decision: deny, a text for the caller, and, of a key that is known,
+                   x-tamarack-{key-id,secret}, which name it in the access log
     GET /health    200
 
 It reads, and never writes. Answers are kept for CACHE_SECONDS, counted from before the question to
@@ -20,11 +22,12 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import quote
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ Answer = TypeVar("Answer")
 
 
 class VerifiedKey(Protocol):
-    """What the authorizer needs of `keys.selectors.api_keys.VerifiedKey`; ids print as their text."""
+    """What the authorizer needs of the `VerifiedKey` of the keys; ids print as their text."""
 
     @property
     def id(self) -> object: ...
@@ -55,6 +58,12 @@ class VerifiedKey(Protocol):
     def project_id(self) -> object: ...
     @property
     def grants(self) -> frozenset[str]: ...
+    @property
+    def secret(self) -> str: ...
+    @property
+    def namespaces(self) -> frozenset[str] | None: ...
+    def refusal(self, *, ip: str, index_id: Any) -> str:
+        """Why the key may not be used from this address or for this index; empty: it may."""
 
 
 class Route(Protocol):
@@ -88,11 +97,12 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """An answer to the gateway: 200 with identity headers, or a refusal with its reason."""
+    """An answer to the gateway: allowed, with identity headers, or a refusal with its reason."""
 
     status: int
     message: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    allowed: bool = False
 
 
 class Overloaded(Exception):
@@ -164,14 +174,17 @@ class Authorizer:
         self._routes: Recent[Route | None] = Recent(self._pool)
         self._decisions: dict[Hashable, tuple[float, Decision]] = {}
 
-    async def decide(self, secret: str, host: str, port: int | None, operation: str) -> Decision:
+    async def decide(
+        self, secret: str, host: str, port: int | None, operation: str, ip: str = ""
+    ) -> Decision:
         """Who calls and where to; every failure to find out is a 503.
 
         Args:
+            ip: the client's address.
             operation: `r`, `w`, or `none` for an unknown method, which the gateway refuses.
         """
         digest = _digest(secret)
-        question = (digest, host, port, operation)
+        question = (digest, host, port, operation, ip)
         known = self._decisions.get(question)
         if known is not None and time.monotonic() < known[0]:
             return known[1]
@@ -185,7 +198,7 @@ class Authorizer:
             # The text of a database error may hold what was asked for, so only its kind is logged.
             logger.warning("authorization unavailable: %s", type(error).__name__)
             return Decision(503, _UNAVAILABLE)
-        decision = _decision(key, route, host, operation)
+        decision = _decision(key, route, host, operation, ip)
         self._remember(question, min(key_asked, route_asked) + CACHE_SECONDS, decision)
         return decision
 
@@ -217,37 +230,29 @@ _LACKING = {
 }
 
 
-def _decision(key: VerifiedKey | None, route: Route | None, host: str, operation: str) -> Decision:
+def _decision(
+    key: VerifiedKey | None, route: Route | None, host: str, operation: str, ip: str
+) -> Decision:
     if key is None:
         return Decision(401, _INVALID_KEY)
     # An index of another organization does not exist for the caller.
     if route is None or route.organization_id != key.organization_id:
-        return Decision(
+        return _refusal(
+            key,
             404,
             f"No index answers at {host[:255]}. Take the host from describe_index; after an index"
             " was deleted and created again it may have another one.",
         )
-    if route.project_id != key.project_id:
-        return Decision(
-            403,
-            f"API key {key.label!r} belongs to project {key.project_id}, but this index to another"
-            " one. Use a key of the index's own project.",
-        )
-    if operation in _LACKING and operation not in key.grants:
-        permission, roles = _LACKING[operation]
-        return Decision(
-            403,
-            f"API key {key.label!r} lacks the permission {permission}. Use a key with the role"
-            f" {roles}.",
-        )
+    if beyond := _beyond(key, route, operation, ip):
+        return _refusal(key, 403, beyond)
     if not route.ready or not route.address or route.deployment_id is None:
-        return Decision(
+        return _refusal(
+            key,
             503,
             f"The index is not ready: its state is {route.state}. describe_index says more;"
             " try again once its status is ready.",
         )
     values = {
-        "key-id": key.id,
         "project": route.project_id,
         "org": route.organization_id,
         "deployment": route.deployment_id,
@@ -256,8 +261,40 @@ def _decision(key: VerifiedKey | None, route: Route | None, host: str, operation
         # "none" is no grant: a key that may neither read nor write has got here by no known method.
         "grants": "".join(sorted(key.grants)) or "none",
     }
-    headers = tuple((f"x-tamarack-{n}".encode(), str(v).encode()) for n, v in values.items())
-    return Decision(200, headers=headers)
+    if key.namespaces is not None:
+        values["namespaces"] = ",".join(quote(name, safe="") for name in sorted(key.namespaces))
+    return Decision(200, headers=(*_names(key), *_headers(values)), allowed=True)
+
+
+def _beyond(key: VerifiedKey, route: Route, operation: str, ip: str) -> str:
+    """Which limit of the key the call exceeds; empty: none."""
+    if route.project_id != key.project_id:
+        return (
+            f"API key {key.label!r} belongs to project {key.project_id}, but this index to another"
+            " one. Use a key of the index's own project."
+        )
+    if refused := key.refusal(ip=ip, index_id=route.index_id):
+        return refused
+    if operation in _LACKING and operation not in key.grants:
+        permission, roles = _LACKING[operation]
+        return (
+            f"API key {key.label!r} lacks the permission {permission}. Use a key with the role"
+            f" {roles}."
+        )
+    return ""
+
+
+def _refusal(key: VerifiedKey, status: int, message: str) -> Decision:
+    return Decision(status, message, headers=_names(key))
+
+
+def _names(key: VerifiedKey) -> tuple[tuple[bytes, bytes], ...]:
+    """What the access log knows the key by, and which of its secrets was shown."""
+    return _headers({"key-id": key.id, "secret": key.secret})
+
+
+def _headers(values: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((f"x-tamarack-{n}".encode(), str(v).encode()) for n, v in values.items())
 
 
 def _digest(secret: str) -> bytes:
@@ -301,6 +338,7 @@ async def _handle(authorizer: Authorizer, scope: Scope) -> Decision:
         headers.get(b"x-host", ""),
         int(port) if port.isascii() and port.isdigit() else None,
         headers.get(b"x-operation", "none"),
+        headers.get(b"x-client-ip", ""),
     )
 
 
@@ -309,7 +347,7 @@ async def _answer(decision: Decision, send: Send) -> None:
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-tamarack-decision", b"allow" if decision.headers else b"deny"),
+        (b"x-tamarack-decision", b"allow" if decision.allowed else b"deny"),
         *decision.headers,
     ]
     await send({"type": "http.response.start", "status": decision.status, "headers": headers})

@@ -32,7 +32,7 @@ _INDEX_ONLY = (
     "envoy.filters.http.local_ratelimit",
     "envoy.filters.http.grpc_json_transcoder",
 )
-_CONTROL_ONLY = ("envoy.filters.http.buffer",)
+_CONTROL_ONLY = ("envoy.filters.http.buffer", "envoy.filters.http.header_to_metadata")
 
 
 def listeners(settings: GatewaySettings) -> list[Json]:
@@ -255,7 +255,7 @@ def lua_source(settings: GatewaySettings) -> str:
 
 def _http_filters(settings: GatewaySettings) -> list[Json]:
     """In this order: who and where, whose certificate, refuse without, rate, size, REST to gRPC,
-    whole bodies.
+    the key's name for the log, whole bodies.
     """
     return [
         _filter("lua", "lua.v3.Lua", default_source_code={"inline_string": lua_source(settings)}),
@@ -299,6 +299,19 @@ def _http_filters(settings: GatewaySettings) -> list[Json]:
             },
             max_request_body_size=settings.max_request_bytes,
             max_response_body_size=MAX_RESPONSE_BYTES,
+        ),
+        # The control plane names the key that called; the access log gets it, the client doesn't.
+        _filter(
+            "header_to_metadata",
+            "header_to_metadata.v3.Config",
+            response_rules=[
+                {
+                    "header": f"x-tamarack-{name}",
+                    "on_header_present": {"metadata_namespace": "tamarack", "key": name},
+                    "remove": True,
+                }
+                for name in ("key", "secret")
+            ],
         ),
         # Django answers few requests at a time; none of them waits for a body that drips in.
         _filter("buffer", "buffer.v3.Buffer", max_request_bytes=settings.max_request_bytes),
@@ -371,6 +384,8 @@ def _access_logs(settings: GatewaySettings, *, index: bool, control: bool) -> li
         "ms": "%DURATION%",
         "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
         "user_agent": "%REQ(USER-AGENT):200%",
+        "key": "%DYNAMIC_METADATA(tamarack:key)%",
+        "secret": "%DYNAMIC_METADATA(tamarack:secret)%",
         "tls": "%DOWNSTREAM_TLS_VERSION%",
         "cipher": "%DOWNSTREAM_TLS_CIPHER%",
     }
@@ -382,7 +397,7 @@ def _access_logs(settings: GatewaySettings, *, index: bool, control: bool) -> li
             "rpc": "%DYNAMIC_METADATA(tamarack:rpc)%",
             "protocol": "%DYNAMIC_METADATA(tamarack:protocol)%",
             "grpc_status": "%GRPC_STATUS_NUMBER%",
-            "key": "%REQ(X-TAMARACK-KEY-ID)%",
+            "index": "%REQ(X-TAMARACK-INDEX)%",
             "project": "%REQ(X-TAMARACK-PROJECT)%",
             "deployment": "%REQ(X-TAMARACK-DEPLOYMENT)%",
             "upstream": "%UPSTREAM_HOST%",

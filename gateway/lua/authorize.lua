@@ -30,7 +30,7 @@ local REST = {
   ["DELETE /namespaces/{namespace}"] = "DeleteNamespace",
 }
 local GRPC_STATUS = {["401"] = "16", ["403"] = "7", ["404"] = "5", ["429"] = "8", ["503"] = "14"}
-local NEEDED = {"key-id", "project", "org", "deployment", "index", "address", "grants"}
+local NEEDED = {"key-id", "secret", "project", "org", "deployment", "index", "address", "grants"}
 
 -- Two generations, so that no key stays in memory for more than two lifetimes of an answer under load.
 local young, old, size, turned_at = {}, {}, 0, 0
@@ -75,7 +75,10 @@ local function ask(handle, question)
   }, nil, TIMEOUT_MS)
   local status, decision = headers[":status"], headers["x-tamarack-decision"]
   if decision == "deny" and GRPC_STATUS[status] then
-    return {status = status, message = body or ""}
+    return {
+      status = status, message = body or "",
+      ["key-id"] = headers["x-tamarack-key-id"], secret = headers["x-tamarack-secret"],
+    }
   end
   if decision ~= "allow" or status ~= "200" then return nil end
   local answer = {namespaces = headers["x-tamarack-namespaces"]}
@@ -110,6 +113,12 @@ local function authorize(handle)
     answer.asked_at = now
     if answer.status ~= "503" then remember(question, answer) end
   end
+  local metadata = info:dynamicMetadata()
+  if answer["key-id"] and answer.secret then
+    metadata:set("tamarack", "key", answer["key-id"])
+    metadata:set("tamarack", "secret", answer.secret)
+    if rpc then metadata:set("tamarack", "rpc", rpc) end
+  end
   if answer.status then
     return refuse(handle, is_grpc, answer.status, GRPC_STATUS[answer.status], answer.message)
   end
@@ -121,8 +130,6 @@ local function authorize(handle)
   end
   headers:replace("x-tamarack-protocol", protocol)
   if answer.namespaces then headers:replace("x-tamarack-namespaces", answer.namespaces) end
-  local metadata = info:dynamicMetadata()
-  metadata:set("tamarack", "rpc", rpc)
   metadata:set("tamarack", "identity", "spiffe://" .. TRUST_DOMAIN .. "/org/" .. answer.org
     .. "/project/" .. answer.project .. "/index/" .. answer.index)
   metadata:set("tamarack", "address", answer.address)

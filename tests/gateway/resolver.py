@@ -1,7 +1,8 @@
 """A resolver on top of a JSON file: who may call what, replaced by tests as they please.
 
 The file is read for every question that the authorizer's own cache does not answer:
-    {"keys": {"<secret>": {"id", "label", "organization_id", "project_id", "grants": "rw"}},
+    {"keys": {"<secret>": {"id", "label", "organization_id", "project_id", "grants": "rw",
+                           "namespaces": [...] or absent, "ips": [...] or absent}},
      "routes": {"<port>" or "<host>": {"deployment_id", "index_id", "project_id", "organization_id",
                                        "address", "ready", "state"}},
      "delay": seconds that every question takes, "fail": whether it raises}
@@ -23,6 +24,17 @@ class Key:
     organization_id: str
     project_id: str
     grants: frozenset[str]
+    secret: str = "lookup"
+    namespaces: frozenset[str] | None = None
+    ips: tuple[str, ...] = ()
+    index_ids: tuple[str, ...] = ()
+
+    def refusal(self, *, ip: str, index_id: Any) -> str:
+        if self.ips and ip not in self.ips:
+            return f"not from {ip}"
+        if self.index_ids and index_id not in self.index_ids:
+            return f"not for {index_id}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,14 @@ class FileResolver:
 
     def verify_key(self, secret: str) -> Key | None:
         row = self._store()["keys"].get(secret)
-        return Key(**{**row, "grants": frozenset(row["grants"])}) if row else None
+        if row is None:
+            return None
+        names = row.get("namespaces")
+        sets = {
+            "grants": frozenset(row["grants"]),
+            "namespaces": None if names is None else frozenset(names),
+        }
+        return Key(**{**row, **sets})
 
     def route_for(self, host: str, port: int | None) -> Route | None:
         routes = self._store()["routes"]

@@ -35,6 +35,8 @@ class AccessLogTests:
             "status": 200,
             "grpc_status": 0,
             "key": "id-of-all",
+            "secret": "lookup",
+            "index": "i-zero",
             "project": "project-a",
             "deployment": "deployment-i-zero",
             "client": "127.0.0.1",
@@ -45,6 +47,24 @@ class AccessLogTests:
         assert (query["rpc"], query["protocol"], query["key"]) == ("Query", "grpc", "id-of-read")
         assert query["bytes_in"] > 0
         assert (denied["rpc"], denied["key"], denied["grpc_status"]) == (None, None, 16)
+
+    def test_a_refused_call_of_a_known_key_is_told_too(self, own: Gateway) -> None:
+        with own.http(key=READ_KEY) as client:
+            client.post("/vectors/delete", json={"ids": ["a"]})
+            client.post("/vectors/delete", json={"ids": ["a"]})
+        for line in own.access_log(2):
+            told = {name: line[name] for name in ("status", "rpc", "key", "secret")}
+            assert told == {"status": 403, "rpc": "Delete", "key": "id-of-read", "secret": "lookup"}
+
+    def test_the_control_plane_names_the_key_for_the_log_and_not_for_the_client(
+        self, own: Gateway
+    ) -> None:
+        names = {"x-tamarack-key": "key-9", "x-tamarack-secret": "lookup-9"}
+        with control_plane(own.settings.django_socket, headers=names), own.http(None) as client:
+            answer = client.get("/indexes", headers={"x-tamarack-key": "forged"})
+        assert not set(names) & set(answer.headers)
+        (line,) = own.access_log(1)
+        assert (line["key"], line["secret"]) == ("key-9", "lookup-9")
 
     def test_no_key_id_namespace_or_token_is_ever_written(self, own: Gateway) -> None:
         with control_plane(own.settings.django_socket), own.http() as client:

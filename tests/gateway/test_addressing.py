@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -24,11 +24,13 @@ STATUS = grpc.StatusCode
 
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
+    headers: Mapping[str, str]
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Answers every request with what it got, as JSON."""
+    """Answers every request with what it got, as JSON, and with the server's own headers."""
 
+    server: _Server
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
@@ -44,6 +46,8 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
         self.send_header("strict-transport-security", "max-age=1")
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         # A connection kept alive would outlive the server in its thread.
         self.send_header("connection", "close")
         self.end_headers()
@@ -59,10 +63,11 @@ class _Echo(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def control_plane(path: Path) -> Iterator[None]:
-    """Something that answers on the control plane's socket."""
+def control_plane(path: Path, headers: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Something that answers on the control plane's socket, with these headers besides its own."""
     path.unlink(missing_ok=True)
     with _Server(str(path), _Echo) as server:
+        server.headers = headers or {}
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

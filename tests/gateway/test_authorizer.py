@@ -56,11 +56,12 @@ def decide(
     secret: str = "good",  # noqa: S107  not one
     port: int | None = 8444,
     operation: str = "r",
+    ip: str = "127.0.0.1",
 ) -> Decision:
     async def ask() -> Decision:
         asked = Authorizer(resolver)
         try:
-            return await asked.decide(secret, "localhost:8444", port, operation)
+            return await asked.decide(secret, "localhost:8444", port, operation, ip)
         finally:
             asked.close()
 
@@ -73,6 +74,7 @@ class DecisionTests:
         assert decision.status == 200
         assert dict(decision.headers) == {
             b"x-tamarack-key-id": b"key-1",
+            b"x-tamarack-secret": b"lookup",
             b"x-tamarack-project": b"project-a",
             b"x-tamarack-org": b"org-a",
             b"x-tamarack-deployment": b"deployment-1",
@@ -123,7 +125,41 @@ class DecisionTests:
         decision = decide(memory, operation=operation)
         assert decision.status == status
         assert words in decision.message
-        assert decision.headers == ()
+        assert not decision.allowed
+        names = {b"x-tamarack-key-id": b"key-1", b"x-tamarack-secret": b"lookup"}
+        assert dict(decision.headers) == (names if key else {})
+
+    def test_a_key_limited_to_namespaces_carries_them(self) -> None:
+        memory = Memory()
+        memory.keys = {"good": replace(KEY, namespaces=frozenset({"", "a,b", "ü"}))}
+        headers = dict(decide(memory).headers)
+        assert headers[b"x-tamarack-namespaces"] == b",a%2Cb,%C3%BC"
+
+    @pytest.mark.parametrize(
+        ("limits", "ip", "words"),
+        [
+            ({"ips": ("192.0.2.1",)}, "192.0.2.2", "not from 192.0.2.2"),
+            ({"index_ids": ("index-2",)}, "192.0.2.1", "not for index-1"),
+        ],
+    )
+    def test_a_key_outside_its_limits_hears_which(
+        self, limits: dict[str, Any], ip: str, words: str
+    ) -> None:
+        memory = Memory()
+        memory.keys = {"good": replace(KEY, **limits)}
+        decision = decide(memory, ip=ip)
+        assert (decision.status, decision.message, decision.allowed) == (403, words, False)
+
+    def test_what_one_address_may_is_not_remembered_for_another(self) -> None:
+        memory = Memory()
+        memory.keys = {"good": replace(KEY, ips=("192.0.2.1",))}
+
+        async def ask() -> list[int]:
+            asked = Authorizer(memory)
+            addresses = ("192.0.2.1", "192.0.2.2", "192.0.2.1")
+            return [(await asked.decide("good", "h", 8444, "r", ip)).status for ip in addresses]
+
+        assert asyncio.run(ask()) == [200, 403, 200]
 
     def test_a_key_without_grants_learns_what_it_lacks_only_for_known_methods(self) -> None:
         memory = Memory()
@@ -321,6 +357,7 @@ class DatabaseResolverTests:
         decision = self.ask(cast.key, port, "w")
         headers = {k.decode(): v.decode() for k, v in decision.headers}
         assert headers.pop("x-tamarack-key-id")
+        assert headers.pop("x-tamarack-secret")
         assert headers == {
             "x-tamarack-project": str(cast.project.pk),
             "x-tamarack-org": str(cast.organization.pk),
