@@ -34,7 +34,8 @@ class Secret:
         return f"Secret(tmrk_{self.lookup_id}_…)"
 
 
-def _base62(number: int, length: int) -> str:
+def base62(number: int, length: int) -> str:
+    """The number as `length` digits, the highest first."""
     digits = []
     for _ in range(length):
         number, digit = divmod(number, 62)
@@ -42,22 +43,23 @@ def _base62(number: int, length: int) -> str:
     return "".join(reversed(digits))
 
 
-def _checksum(body: str) -> str:
-    return _base62(zlib.crc32(body.encode("ascii")), CHECKSUM_LENGTH)
+def checksum(body: str) -> str:
+    """The checksum that follows `body`, which is ASCII."""
+    return base62(zlib.crc32(body.encode("ascii")), CHECKSUM_LENGTH)
 
 
 def generate() -> Secret:
     """A new random key."""
     lookup_id = "".join(secrets.choice(ALPHABET) for _ in range(LOOKUP_LENGTH))
-    body = f"{PREFIX}_{lookup_id}_{_base62(secrets.randbits(256), SECRET_LENGTH)}"
-    return Secret(text=body + _checksum(body), lookup_id=lookup_id)
+    body = f"{PREFIX}_{lookup_id}_{base62(secrets.randbits(256), SECRET_LENGTH)}"
+    return Secret(text=body + checksum(body), lookup_id=lookup_id)
 
 
 def parse(text: str) -> Secret | None:
     """The key, or None where the text has not its form or its checksum does not fit."""
     match = PATTERN.fullmatch(text)
     if match is None or not hmac.compare_digest(
-        text[-CHECKSUM_LENGTH:], _checksum(text[:-CHECKSUM_LENGTH])
+        text[-CHECKSUM_LENGTH:], checksum(text[:-CHECKSUM_LENGTH])
     ):
         return None
     return Secret(text=text, lookup_id=match[1])
