@@ -49,9 +49,13 @@ def canonical(value: Plain) -> bytes:
     """The value's canonical JSON.
 
     Raises:
-        ValueError: a number that is no integer within ±(2^53 - 1), or a lone surrogate.
+        ValueError: a number that is no integer within ±(2^53 - 1), a lone surrogate, or a value
+            so deep that no record of the trail can be.
     """
-    return json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def _ordered(value: Plain) -> Plain:

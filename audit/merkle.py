@@ -94,9 +94,14 @@ class Frontier:
         self._edge.append((node, hashed))
         return made
 
+    @property
+    def hashes(self) -> list[bytes]:
+        """Of `nodes_of(0, size)`, in that order."""
+        return [hashed for _, hashed in self._edge]
+
     def root(self) -> bytes:
         """The tree's root (RFC 9162 §2.1.1)."""
-        return fold([hashed for _, hashed in self._edge])
+        return fold(self.hashes)
 
 
 def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:

@@ -28,6 +28,7 @@ KEY_ID_BYTES = 4
 PUBLIC_BYTES = 32
 MAX_NOTE = 10_000
 _SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
+_NAME = re.compile(r"[!-*,-~]+")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -74,7 +75,7 @@ class Verifier:
         name, _, rest = text.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         key = _decoded(encoded)
-        if not re.fullmatch(r"[^\s+]+", name) or key[:1] != ED25519 or len(key) != PUBLIC_BYTES + 1:
+        if not _NAME.fullmatch(name) or key[:1] != ED25519 or len(key) != PUBLIC_BYTES + 1:
             raise NoteError(
                 f"{text[:120]!r} is no verifier key: it has to look like name+key id+base64."
             )
