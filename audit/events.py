@@ -14,6 +14,10 @@ class EventType(StrEnum):
     ORGANIZATION_CREATED = "organization.created"
     ORGANIZATION_UPDATED = "organization.updated"
     ORGANIZATION_DELETED = "organization.deleted"
+    ENTITLEMENTS_UPDATED = "entitlements.updated"
+    OWNERSHIP_TRANSFER_PROPOSED = "ownership_transfer.proposed"
+    OWNERSHIP_TRANSFER_DECLINED = "ownership_transfer.declined"
+    OWNERSHIP_TRANSFER_CANCELED = "ownership_transfer.canceled"
     OWNERSHIP_TRANSFERRED = "ownership.transferred"
     SECURITY_BASELINE_UPDATED = "security_baseline.updated"
     USER_CREATED = "user.created"
@@ -109,16 +113,21 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "description",
         "dimension",
         "email",
+        "entitlements",
         "expires_at",
         "from_seq",
         "group_id",
         "index_id",
+        "ip_ranges",
         "keys",
         "kind",
+        "max_key_age_days",
         "metric",
+        "mfa_required",
         "name",
         "not_before",
         "organization_id",
+        "payment_status",
         "permissions",
         "plan",
         "principal_id",
@@ -129,6 +138,7 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "resource_type",
         "role",
         "roles",
+        "session_hours",
         "status",
         "tags",
         "to_seq",
