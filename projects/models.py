@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 from django.db import models
 
@@ -10,7 +11,17 @@ from orgs.models import Organization
 
 
 class Project(models.Model):
-    """A project of an organization, with its limits."""
+    """A project of an organization, with its limits.
+
+    Attributes:
+        max_pods: there are no pods here, so none for any project.
+        max_indexes, max_api_keys: its own limits; those of the organization's plan hold too.
+        force_encryption_with_cmek: once on, it stays on (`projects.services`).
+        archived_at: since when it rests: no key works, nothing is created.
+        version: counts changes: what `ETag` tells and `If-Match` asks for.
+    """
+
+    max_pods: ClassVar[int] = 0
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(
@@ -18,13 +29,27 @@ class Project(models.Model):
     )
     name = models.CharField(max_length=512)
     max_indexes = models.PositiveIntegerField(default=200)
+    max_api_keys = models.PositiveIntegerField(default=1000)
+    force_encryption_with_cmek = models.BooleanField(default=False)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name", "id")
+        indexes = (
+            models.Index(
+                fields=["organization", "created_at", "id"], name="projects_project_org_time"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it rests."""
+        return self.archived_at is not None
 
 
 class ProjectKey(models.Model):
