@@ -80,6 +80,23 @@ def _page_of(request: HttpRequest) -> str:
     return request.path
 
 
+class KeyNameMiddleware:
+    """Names the API key that called, and which of its secrets, for the gateway's access log.
+
+    Authentication leaves both on the request as `key_names`; the gateway takes them out of the
+    answer.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if names := getattr(request, "key_names", None):
+            response["X-Tamarack-Key"], response["X-Tamarack-Secret"] = names
+        return response
+
+
 class SessionLimitsMiddleware:
     """Signs out who was idle for too long, or came in too long ago however busy since."""
 

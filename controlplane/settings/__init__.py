@@ -133,6 +133,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "controlplane.middleware.RequestIdMiddleware",
+    "controlplane.middleware.KeyNameMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -276,6 +277,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "gateway.tasks.renew_certificates",
         "schedule": 300.0,
         "options": {"expires": 600},
+    },
+    "count-key-usage": {
+        "task": "gateway.tasks.count_usage",
+        "schedule": 5.0,
+        "options": {"expires": 30},
     },
     "rotate-gateway-access-log": {
         "task": "gateway.tasks.rotate_access_log",
