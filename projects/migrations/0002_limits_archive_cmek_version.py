@@ -6,7 +6,6 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orgs', '0005_ownership_transfers'),
         ('projects', '0001_initial'),
     ]
 
