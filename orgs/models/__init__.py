@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orgs.models.invitations import Invitation
 from orgs.models.mail import OutgoingMail
-from orgs.models.organizations import Membership, Organization, SecurityBaseline
+from orgs.models.organizations import Membership, Organization, OwnershipTransfer, SecurityBaseline
 from orgs.models.people import User, UserManager
 from orgs.models.roles import (
     CustomRole,
@@ -25,6 +25,7 @@ __all__ = [
     "Membership",
     "Organization",
     "OutgoingMail",
+    "OwnershipTransfer",
     "PrincipalType",
     "ResourceType",
     "RoleBinding",

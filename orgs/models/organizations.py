@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils import timezone
 
 from orgs.models.people import User
 from orgs.plans import Plan
@@ -70,6 +71,59 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.organization_id}"
+
+
+class OwnershipTransfer(models.Model):
+    """One owner's offer to another member: be the owner in my place."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        EXPIRED = "expired"
+        ACCEPTED = "accepted"
+        DECLINED = "declined"
+        CANCELED = "canceled"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="ownership_transfers"
+    )
+    offered_by = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="ownership_transfers_made"
+    )
+    offered_to = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="ownership_transfers_received"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    # How it ended; empty while it has not, also when its time is over.
+    outcome = models.CharField(max_length=16, choices=Status, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("created_at", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["organization"],
+                condition=models.Q(outcome=""),
+                name="orgs_ownershiptransfer_organization_uniq",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(outcome="", ended_at=None)
+                | (~models.Q(outcome="") & models.Q(ended_at__isnull=False)),
+                name="orgs_ownershiptransfer_outcome_ended_at_check",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"ownership of {self.organization_id} to {self.offered_to_id}"
+
+    @property
+    def status(self) -> str:
+        """`pending`, `expired`, or how it ended."""
+        if self.outcome:
+            return self.outcome
+        expired = self.expires_at <= timezone.now()
+        return self.Status.EXPIRED.value if expired else self.Status.PENDING.value
 
 
 class SecurityBaseline(models.Model):
