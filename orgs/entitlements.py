@@ -69,8 +69,8 @@ def check_room(
     if allowed is None or used + more <= allowed:
         return
     raise QuotaExceeded(
-        f"{_entitled(organization, entitlement).reason} {used} {'is' if used == 1 else 'are'} in"
-        " use. Remove some, or ask the operator of this installation for more."
+        f"{_entitled(organization, entitlement).reason} In use: {used}. Remove some, or ask the"
+        " operator of this installation for more."
     )
 
 
@@ -85,17 +85,19 @@ def _entitled(organization: Organization, entitlement: Entitlement) -> Entitled:
 def _by_operator(entitlement: Entitlement, value: Value) -> str:
     title = TITLES[entitlement]
     if entitlement in LIMITS:
-        shown = "any number of" if value is None else value
-        return f"The operator of this installation allows {shown} {title}."
+        return f"The operator of this installation allows {_how_many(title, value)}."
     verb = "allows" if value is True else "does not allow"
     return f"The operator of this installation {verb} {title} in this organization."
+
+
+def _how_many(title: str, value: Value) -> str:
+    return f"any number of {title}" if value is None else f"at most {value} {title}"
 
 
 def _by_plan(entitlement: Entitlement, plan: Plan) -> str:
     title, value = TITLES[entitlement], PLANS[plan][entitlement]
     if entitlement in LIMITS:
-        shown = "any number of" if value is None else value
-        return f"The {plan} plan allows {shown} {title}."
+        return f"The {plan} plan allows {_how_many(title, value)}."
     if value is True:
         return f"The {plan} plan includes {title}."
     # Plans are in rising order: the first that has it is the least.
