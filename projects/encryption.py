@@ -27,6 +27,15 @@ def add_project_key(project: Project) -> ProjectKey:
     return ProjectKey.objects.create(project=project, version=1, wrapped=wrapped.dump())
 
 
+def shred(project: Project) -> int:
+    """Delete the project's keys, for good; how many there were.
+
+    On SQLite `secure_delete` overwrites the rows, and copies in the write-ahead log go with its next
+    checkpoint; PostgreSQL keeps old rows until it vacuums.
+    """
+    return project.encryption_keys.all().delete()[0]
+
+
 def wrap_data_key(project: Project, key: bytes, *, context: Context) -> WrappedKey:
     """Wrap an index's data key under the newest key of its project, bound to `context`.
 

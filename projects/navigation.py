@@ -9,8 +9,9 @@ from django.conf import settings
 from django.urls import reverse
 
 from orgs.actors import Actor
-from orgs.permissions import Permission, permissions_of
+from orgs.permissions import Permission
 from projects.models import Project
+from projects.selectors import permissions_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def project_context(actor: Actor, project: Project, *, current: str) -> dict[str
     Args:
         current: the URL name of the page that is shown.
     """
-    held = permissions_of(actor, organization_id=project.organization_id, project_id=project.pk)
+    held = permissions_within(actor, project)
     tabs = [
         Tab(label, reverse(name, args=[project.pk]), name == current)
         for label, name, permission in TABS
