@@ -4,7 +4,8 @@
 
 The lookup part finds the row, the secret carries 256 random bits, the checksum (CRC32 of everything
 before it) lets a scanner tell a real key from a look-alike without asking anybody. Stored are the
-lookup part and HMAC-SHA256(pepper, key).
+lookup part, HMAC-SHA256(pepper, key), which verifies, and SHA-256(key), by which a leaked key can
+be reported without sending it: 256 random bits can't be searched for, pepper or not.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def parse(text: str) -> Secret | None:
 def digest(pepper: bytes, secret: Secret) -> bytes:
     """The 32 bytes that are stored."""
     return hmac.digest(pepper, secret.text.encode("ascii"), hashlib.sha256)
+
+
+def sha256(secret: Secret) -> bytes:
+    """The 32 bytes by which a reporter may name a leaked key without sending it."""
+    return hashlib.sha256(secret.text.encode("ascii")).digest()
 
 
 def matches(pepper: bytes, secret: Secret, stored: bytes) -> bool:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from keys.models.api_keys import ApiKey, Pepper
+from keys.models.api_keys import (
+    Access,
+    ApiKey,
+    ApiKeySecret,
+    KeyPolicy,
+    LeakPolicy,
+    LeakReport,
+    Pepper,
+)
 from keys.models.service_accounts import (
     AccessToken,
     FederationRule,
@@ -10,13 +18,21 @@ from keys.models.service_accounts import (
     ServiceAccount,
     ServiceAccountSecret,
 )
+from keys.models.usage import KeyUsage, UsagePosition
 
 __all__ = [
+    "Access",
     "AccessToken",
     "ApiKey",
+    "ApiKeySecret",
     "FederationRule",
+    "KeyPolicy",
+    "KeyUsage",
+    "LeakPolicy",
+    "LeakReport",
     "OidcIssuer",
     "Pepper",
     "ServiceAccount",
     "ServiceAccountSecret",
+    "UsagePosition",
 ]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.events import EventType
 from audit.services import record
 from keys import secrets
-from keys.models import ApiKey
+from keys.models import ApiKey, ApiKeySecret
 from keys.peppers import current_pepper, pepper_bytes
 from orgs.actors import Actor
 from orgs.errors import AlreadyExists, InvalidArgument, no_such
@@ -77,9 +77,6 @@ def create_api_key(
         id=key_id or uuid.uuid4(),
         project=project,
         name=check_name(name, "API key", limit=NAME_LENGTH),
-        lookup_id=secret.lookup_id,
-        digest=secrets.digest(pepper_bytes(pepper), secret),
-        pepper=pepper,
         created_by=actor.label,
         expires_at=expires_at,
     )
@@ -91,6 +88,13 @@ def create_api_key(
             f"The API key {key.pk} exists already. Its secret was shown when it was made; if it is"
             " lost, revoke that key and create another."
         ) from error
+    ApiKeySecret.objects.create(
+        key=key,
+        lookup_id=secret.lookup_id,
+        digest=secrets.digest(pepper_bytes(pepper), secret),
+        pepper=pepper,
+        sha256=secrets.sha256(secret),
+    )
     record(
         EventType.API_KEY_CREATED,
         actor=actor,

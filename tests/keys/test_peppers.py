@@ -35,7 +35,7 @@ class PepperTests:
         )
         Pepper.objects.create(number=2, wrapped=wrapped.dump())
         new, new_secret = create_api_key(actor=SYSTEM, project=project, name="new")
-        assert (old.pepper_id, new.pepper_id) == (1, 2)
+        assert (old.current_secret.pepper_id, new.current_secret.pepper_id) == (1, 2)
         assert verify_key(old_secret) is not None
         assert verify_key(new_secret) is not None
 
