@@ -51,6 +51,12 @@ def new_client_id() -> str:
     return CLIENT_ID_PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(CLIENT_ID_LENGTH))
 
 
+def is_client_id(text: str) -> bool:
+    """Whether the text has a client id's form."""
+    pattern = f"{CLIENT_ID_PREFIX}[0-9A-Za-z]{{{CLIENT_ID_LENGTH}}}"
+    return re.fullmatch(pattern, text) is not None
+
+
 def hint(text: str) -> str:
     """What may be shown of a secret: the end of its checksum."""
     return text[-HINT_LENGTH:]

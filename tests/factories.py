@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from keys.models import ApiKey
+from keys.models import ApiKey, ServiceAccount
 from keys.services.api_keys import create_api_key
+from keys.services.service_accounts import NewBinding, create_service_account
+from keys.services.tokens import Asker, issue_token
 from orgs.actors import Actor, system
 from orgs.models import Membership, Organization, PrincipalType, User
-from orgs.permissions import Role
+from orgs.permissions import ORGANIZATION_ROLES, Role
 from orgs.services.bindings import bind_role
 from orgs.services.organizations import create_organization
 from orgs.services.people import create_user
@@ -65,3 +67,24 @@ def make_key(
 ) -> tuple[ApiKey, str]:
     """An API key and its secret."""
     return create_api_key(actor=SYSTEM, project=project or make_project(), name=name, roles=roles)
+
+
+def make_service_account(
+    organization: Organization,
+    roles: Sequence[Role] = (Role.ORG_OWNER,),
+    *,
+    project: Project | None = None,
+    name: str = "robot",
+) -> tuple[ServiceAccount, str]:
+    """A service account and an access token of it. Project roles are held on `project`."""
+    account, secret = create_service_account(
+        actor=SYSTEM,
+        organization_id=organization.pk,
+        name=name,
+        role_bindings=[
+            NewBinding(role, None if role in ORGANIZATION_ROLES else project and project.pk)
+            for role in roles
+        ],
+    )
+    _, token = issue_token(client_id=account.client_id, client_secret=secret, asker=Asker())
+    return account, token
