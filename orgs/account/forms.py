@@ -10,14 +10,45 @@ from typing import Any
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn import forms as allauth_forms
+from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
-from fido2.webauthn import AuthenticationResponse, RegistrationResponse
+from fido2.webauthn import AuthenticationResponse, CollectedClientData, RegistrationResponse
 
 NAME_LENGTH = 60
 # Real answers have about 1 kB, with large attestations some more.
 ANSWER_LENGTH = 32 * 1024
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
 """What fido2 raises where bytes are not what they should be, as tried with random answers."""
+
+
+class AnswerField(forms.JSONField):
+    """A browser's answer: JSON of a sane size and depth."""
+
+    widget = forms.HiddenInput
+
+    def to_python(self, value: Any) -> Any:
+        """The parsed answer.
+
+        Raises:
+            ValidationError: too long, too deep, or no JSON.
+        """
+        if len(value or "") > ANSWER_LENGTH:
+            raise _refusal()
+        try:
+            return super().to_python(value)
+        except RecursionError as error:
+            raise _refusal() from error
+
+
+def _check_origin(client_data: CollectedClientData) -> None:
+    """Only pages of our own address may ask: fido2 takes those of sub-domains as well.
+
+    Raises:
+        ValidationError: another page asked.
+    """
+    if client_data.origin != settings.TAMARACK_PUBLIC_URL.removesuffix(":443"):
+        raise _refusal()
 
 
 def _refusal() -> ValidationError:
@@ -28,12 +59,12 @@ def _refusal() -> ValidationError:
 class AddPasskeyForm(allauth_forms.AddWebAuthnForm):  # type: ignore[misc]  # allauth has no types
     """Takes a new passkey; keeps only the parts of the answer that are needed later."""
 
+    credential = AnswerField()
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].max_length = NAME_LENGTH
         self.fields["name"].label = "Name"
         self.fields["name"].help_text = "For you to tell your passkeys apart."
-        self.fields["credential"].max_length = ANSWER_LENGTH
 
     def clean_name(self) -> str:
         """A short, printable name; an empty one is made up."""
@@ -52,6 +83,7 @@ class AddPasskeyForm(allauth_forms.AddWebAuthnForm):  # type: ignore[misc]  # al
             parsed = RegistrationResponse.from_dict(sent)
             extensions = sent.get("clientExtensionResults", {})
             is_resident = extensions.get("credProps", {}).get("rk") is True
+            _check_origin(parsed.response.client_data)
         except BROKEN as error:
             raise _refusal() from error
         return {
@@ -78,16 +110,19 @@ class _Answer:
         sent = self.cleaned_data["credential"]  # type: ignore[attr-defined]  # a form's
         try:
             found: Authenticator = super().clean_credential()  # type: ignore[misc]  # a form's
-            data = AuthenticationResponse.from_dict(sent).response.authenticator_data
+            response = AuthenticationResponse.from_dict(sent).response
+            _check_origin(response.client_data)
         except BROKEN as error:
             raise _refusal() from error
-        if self.must_verify_user and not data.is_user_verified():
+        if self.must_verify_user and not response.authenticator_data.is_user_verified():
             raise _refusal()
         return found
 
 
 class AuthenticatePasskeyForm(_Answer, allauth_forms.AuthenticateWebAuthnForm):  # type: ignore[misc]  # no types
     """A passkey or security key as the second factor."""
+
+    credential = AnswerField()
 
 
 class LoginPasskeyForm(_Answer, allauth_forms.LoginWebAuthnForm):  # type: ignore[misc]  # no types
@@ -97,11 +132,14 @@ class LoginPasskeyForm(_Answer, allauth_forms.LoginWebAuthnForm):  # type: ignor
     as well, such as that for a second factor.
     """
 
+    credential = AnswerField()
     must_verify_user = True
 
 
 class ReauthenticatePasskeyForm(_Answer, allauth_forms.ReauthenticateWebAuthnForm):  # type: ignore[misc]  # no types
     """A passkey to prove again who is there."""
+
+    credential = AnswerField()
 
 
 def _plain(value: Any) -> Any:
