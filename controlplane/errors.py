@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from kms.envelope import KeyUnavailable
 from orgs.errors import Code, Refused, TooManyRequests
+from rest.errors import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ NO_KEYS = "Encryption keys can't be used right now; the operator's log tells why
 
 KNOWN: tuple[tuple[type[Exception], int | None, Code, str], ...] = (
     (KeyUnavailable, 503, Code.UNAVAILABLE, NO_KEYS),
-    (exceptions.AuthenticationFailed, 401, Code.UNAUTHENTICATED, "Invalid API Key"),
-    (exceptions.NotAuthenticated, 401, Code.UNAUTHENTICATED, "Invalid API Key"),
+    (exceptions.AuthenticationFailed, 401, Code.UNAUTHENTICATED, "{error.detail}"),
+    (exceptions.NotAuthenticated, 401, Code.UNAUTHENTICATED, "{error.detail}"),
     (
         exceptions.ParseError,
         422,
@@ -89,12 +90,16 @@ def answer_to(error: Exception) -> Answer | None:
         return Answer(STATUS[error.code], error.code.value, error.message, headers)
     if isinstance(error, Refused):
         return Answer(STATUS[error.code], error.code.value, error.message)
+    if isinstance(error, Refusal):
+        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        return Answer(error.status_code, error.code, error.message, headers)
     if isinstance(error, KeyUnavailable):
         logger.error("A key can't be used: %s", error)
     for kind, fixed, code, text in KNOWN:
         if isinstance(error, kind):
             status = fixed or int(getattr(error, "status_code", HTTPStatus.BAD_REQUEST))
-            headers = {"WWW-Authenticate": "Api-Key"} if status == HTTPStatus.UNAUTHORIZED else {}
+            scheme = getattr(error, "auth_header", None) or "Api-Key"
+            headers = {"WWW-Authenticate": scheme} if status == HTTPStatus.UNAUTHORIZED else {}
             return Answer(status, code.value, text.format(error=error), headers)
     return None
 

@@ -24,12 +24,12 @@ from audit.services import record
 from indexes import data_keys
 from indexes.certificates import Identity, control_plane_identity
 from indexes.models import Index
-from indexes.rules import shown
 from kms.certificates import spiffe_id
 from kms.envelope import KeyUnavailable
 from orgs.actors import Actor
 from protos.generated import key_service_pb2 as pb
 from protos.generated import key_service_pb2_grpc as pb_grpc
+from rest.wording import shown
 
 logger = logging.getLogger(__name__)
 

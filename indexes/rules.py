@@ -5,13 +5,13 @@ Every refusal names the value, the rule and the way out.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from orgs.errors import InvalidArgument
+from rest.wording import shown
 
 MAX_NAME = 45
 MAX_DIMENSION = 20_000
@@ -29,7 +29,6 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,43}[a-z0-9])?")
 _TAG_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TAG_VALUE = re.compile(r"[ -~]{0,120}")
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,6 @@ class IndexSpec:
     region: str = DEFAULT_REGION
     tags: Mapping[str, str] = field(default_factory=dict)
     deletion_protection: bool = False
-
-
-def shown(value: object) -> str:
-    """A value as it may stand in a message: JSON in ASCII, cut to 60 characters."""
-    try:
-        text = json.dumps(value, ensure_ascii=True, default=repr)
-    except (ValueError, RecursionError):
-        text = type(value).__name__
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def is_name(name: str) -> bool:

@@ -11,11 +11,12 @@ from django.db.models import FilteredRelation, Q, QuerySet
 
 from indexes.models import Deployment, Index, Operation
 from indexes.probe import is_healthy
-from indexes.rules import is_name, shown
+from indexes.rules import is_name
 from orgs.actors import Actor
 from orgs.errors import NotFound, no_such
 from orgs.permissions import Permission, authorize
 from projects.models import Project
+from rest.wording import shown
 
 _DEFAULT_HTTPS_PORT = 443
 _HOST_LABEL = re.compile(r"[a-z0-9-]{1,63}")

@@ -11,9 +11,9 @@ from django.utils import timezone
 from audit.events import EventType
 from audit.services import record
 from indexes import addresses, provisioning
-from indexes.models import Index, Operation
-from indexes.rules import MAX_TAGS, IndexSpec, check_spec, check_tags, label_for, shown
-from indexes.selectors import find_index, find_project
+from indexes.models import DataKey, Deployment, Index, Operation
+from indexes.rules import MAX_TAGS, IndexSpec, check_spec, check_tags, label_for
+from indexes.selectors import find_project, get_index
 from indexes.tasks import send_hint
 from orgs.actors import Actor
 from orgs.errors import (
@@ -21,11 +21,14 @@ from orgs.errors import (
     FailedPrecondition,
     Forbidden,
     InvalidArgument,
-    QuotaExceeded,
     Unavailable,
+    no_such,
 )
 from orgs.permissions import Permission
+from orgs.plans import Entitlement
 from projects.models import Project
+from projects.quotas import Quota, check_active, check_room, check_standing, project_quota
+from rest.wording import shown
 
 CONFLICT_TRIES = 8
 """How often a creation starts over after another project's took the same port first."""
@@ -41,6 +44,8 @@ def create_index(*, actor: Actor, project_id: UUID, spec: IndexSpec) -> Index:
         NotFound, PermissionDenied: the actor may not create indexes there.
         InvalidArgument: a value breaks its rule.
         AlreadyExists: the project has an index of that name.
+        FailedPrecondition: the project is archived.
+        PaymentRequired: the organization has to settle its account first.
         QuotaExceeded: the project has as many indexes as it may, or no address is left.
         Unavailable: others took every address that was tried; trying again helps.
     """
@@ -55,19 +60,47 @@ def create_index(*, actor: Actor, project_id: UUID, spec: IndexSpec) -> Index:
     raise Unavailable("Too many indexes are being created at this moment. Try again.")
 
 
-def _create(actor: Actor, project_id: UUID, spec: IndexSpec, *, spread: bool) -> Index:
-    project = Project.objects.select_for_update().get(pk=project_id)
-    live = Index.objects.filter(project=project, deleted_at=None)
-    if live.filter(name=spec.name).exists():
+@transaction.atomic
+def preview_index(*, actor: Actor, project_id: UUID, spec: IndexSpec) -> list[Quota]:
+    """The quotas that the index would count against; everything else is checked, nothing written.
+
+    Raises:
+        Refused: as `create_index`, but for a full quota.
+    """
+    project = find_project(actor, project_id, Permission.INDEX_CREATE)
+    check_spec(spec)
+    _, quota = _check_new(project.pk, spec)
+    return [quota, *addresses.quotas()]
+
+
+def _check_new(project_id: UUID, spec: IndexSpec) -> tuple[Project, Quota]:
+    """The project, locked, with its organization, and its quota of indexes.
+
+    Raises:
+        NotFound: the project is gone.
+        FailedPrecondition, PaymentRequired, AlreadyExists: nothing can be made there now.
+    """
+    project = (
+        Project.objects.select_for_update(of=("self",))
+        .select_related("organization")
+        .filter(pk=project_id)
+        .first()
+    )
+    if project is None:
+        raise no_such(f"project {project_id}")
+    check_active(project)
+    check_standing(project.organization)
+    if Index.objects.filter(project=project, deleted_at=None, name=spec.name).exists():
         raise AlreadyExists(
             f"The project has an index {shown(spec.name)} already."
             " Choose another name, or delete that index first."
         )
-    if live.count() >= project.max_indexes:
-        raise QuotaExceeded(
-            f"The project has {project.max_indexes} indexes, as many as it may."
-            " Delete one, or ask the operator to raise the project's limit."
-        )
+    return project, project_quota(project, Entitlement.MAX_INDEXES_PER_PROJECT)
+
+
+def _create(actor: Actor, project_id: UUID, spec: IndexSpec, *, spread: bool) -> Index:
+    project, quota = _check_new(project_id, spec)
+    check_room(quota)
     index = Index.objects.create(
         project=project,
         name=spec.name,
@@ -129,8 +162,7 @@ def configure_index(
         InvalidArgument: a tag breaks its rule, or the merged tags are too many.
         FailedPrecondition: the index is being deleted.
     """
-    project = find_project(actor, project_id, Permission.INDEX_CONFIGURE)
-    index = find_index(Index.objects.select_for_update().filter(project=project), name)
+    index = get_index(actor, project_id, name, Permission.INDEX_CONFIGURE, lock=True)
     if index.state == Index.State.TERMINATING:
         raise FailedPrecondition(f"The index {shown(name)} is being deleted: it can't be changed.")
     changed: dict[str, object] = {}
@@ -153,9 +185,9 @@ def configure_index(
         record(
             EventType.INDEX_CONFIGURED,
             actor=actor,
-            organization_id=project.organization_id,
+            organization_id=index.project.organization_id,
             resource=("index", index.pk, index.name),
-            detail={"project_id": str(project.pk), "changed": changed},
+            detail={"project_id": str(index.project_id), "changed": changed},
         )
     return index
 
@@ -168,8 +200,7 @@ def delete_index(*, actor: Actor, project_id: UUID, name: str) -> Index:
         NotFound, PermissionDenied: no such index for the actor, or it may not delete it.
         Forbidden: its deletion protection is on.
     """
-    project = find_project(actor, project_id, Permission.INDEX_DELETE)
-    index = find_index(Index.objects.select_for_update().filter(project=project), name)
+    index = get_index(actor, project_id, name, Permission.INDEX_DELETE, lock=True)
     if index.state == Index.State.TERMINATING:
         return index
     if index.deletion_protection:
@@ -184,9 +215,22 @@ def delete_index(*, actor: Actor, project_id: UUID, name: str) -> Index:
     record(
         EventType.INDEX_DELETION_REQUESTED,
         actor=actor,
-        organization_id=project.organization_id,
+        organization_id=index.project.organization_id,
         resource=("index", index.pk, index.name),
-        detail={"project_id": str(project.pk)},
+        detail={"project_id": str(index.project_id)},
     )
     _wish(index, Operation.Kind.DELETE)
     return index
+
+
+def forget_indexes(project_id: UUID) -> int:
+    """Remove what is left of the project's deleted indexes, which have neither key nor files any
+    more; how many there were. For the deletion of the project, in its transaction.
+    """
+    gone = Index.objects.filter(project_id=project_id, deleted_at__isnull=False)
+    Operation.objects.filter(index__in=gone).delete()
+    DataKey.objects.filter(index__in=gone).delete()
+    Deployment.objects.filter(index__in=gone).delete()
+    count = gone.count()
+    gone.delete()
+    return count

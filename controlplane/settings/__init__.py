@@ -446,4 +446,10 @@ LOGGING = {
             for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")
         },
     },
+    "DEFAULT_SCHEMA_CLASS": "rest.schema.Schema",
 }
+# Who may call the Admin API. The first that knows the kind of credential decides.
+TAMARACK_ADMIN_AUTHENTICATION = [
+    "keys.authentication.BearerAuthentication",
+    "orgs.api.base.SessionAuthentication",
+]

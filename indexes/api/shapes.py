@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexes.rules import DEFAULT_CLOUD, DEFAULT_REGION, MAX_NAME, IndexSpec, shown
+from indexes.rules import DEFAULT_CLOUD, DEFAULT_REGION, MAX_NAME, IndexSpec
 from orgs.errors import Code, InvalidArgument, Refused
+from rest.wording import shown
 
 DENSE_FIELD, SPARSE_FIELD = "_values", "_sparse_values"
 

@@ -14,14 +14,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from indexes import services
-from indexes.api.parsers import StrictJSONParser
 from indexes.api.representation import index_json
 from indexes.api.shapes import parse_configure, parse_create
-from indexes.rules import shown
 from indexes.selectors import find_project, get_index, list_indexes
 from orgs.actors import Actor
 from orgs.errors import InvalidArgument, NotFound
 from orgs.permissions import Permission
+from rest.parsers import StrictJSONParser
+from rest.wording import shown
 
 VERSION_HEADER = "X-Pinecone-Api-Version"
 TYPED_SCHEMAS = "2026-07"

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from indexes.api.parsers import MAX_BODY_BYTES
 from indexes.models import Index
+from rest.parsers import MAX_BODY_BYTES
 from tests.cast import Cast
 from tests.indexes.conftest import make_index
 from tests.indexes.test_api import DENSE, NEW, PLACE, SPARSE, Caller

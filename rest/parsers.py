@@ -9,17 +9,11 @@ from typing import IO, Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from indexes.rules import shown
-from orgs.errors import Code, Refused
+from rest.errors import PayloadTooLarge
+from rest.wording import shown
 
 MAX_BODY_BYTES = 64 * 1024
-"""More than any request about an index needs."""
-
-
-class PayloadTooLarge(Refused):
-    """The body is larger than `MAX_BODY_BYTES`."""
-
-    code = Code.PAYLOAD_TOO_LARGE
+"""More than any request of the control plane needs."""
 
 
 class StrictJSONParser(BaseParser):
