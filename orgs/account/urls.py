@@ -14,6 +14,7 @@ from allauth.decorators import rate_limit
 from allauth.mfa.base import views as mfa
 from allauth.mfa.webauthn import views as webauthn
 from django.conf import settings
+from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseBase
 from django.urls import path, re_path
 from django.views.decorators.cache import never_cache
@@ -21,11 +22,20 @@ from django.views.generic import View
 
 from orgs.account import views
 
-factor_limit = rate_limit(action="manage_second_factor")
-session_limit = rate_limit(action="manage_sessions")
+PlainView = Callable[..., HttpResponseBase]
 
 
-def own(view: type[View]) -> Callable[..., HttpResponseBase]:
+def limited(action: str) -> Callable[[PlainView], PlainView]:
+    """Count what each person does against the rate limit of that name; strangers sign in first."""
+    count = rate_limit(action=action)
+    return lambda view: login_required(count(view))
+
+
+factor_limit = limited("manage_second_factor")
+session_limit = limited("manage_sessions")
+
+
+def own(view: type[View]) -> PlainView:
     """For pages about one person: no cache keeps them."""
     return never_cache(view.as_view())
 
