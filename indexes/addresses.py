@@ -12,6 +12,7 @@ from django.db.models import Count, Max, Q
 
 from indexes.models import Index
 from orgs.errors import QuotaExceeded
+from projects.quotas import Quota
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -43,14 +44,32 @@ def free_port(*, spread: bool = False) -> int:
         else:
             freed[port] = freed_at
     if not freed:
-        raise QuotaExceeded(
-            f"All {len(ports)} index ports are taken (TAMARACK_INDEX_PORTS={ports[0]}-{ports[-1]})."
-            " Delete an index; or ask the operator to widen that range, or to give each index a"
-            " host name of its own (TAMARACK_ADDRESSING=host), which knows no such limit."
-        )
+        raise QuotaExceeded(_full(ports))
     if spread:
         return secrets.choice(list(freed))
     return min(freed, key=lambda port: (freed[port], port))
+
+
+def quotas() -> list[Quota]:
+    """The gateway's ports, where they are what limits the number of indexes and none is left.
+
+    How many are taken is nobody's business before that: all organizations share them.
+    """
+    if not are_by_port():
+        return []
+    ports = settings.TAMARACK_INDEX_PORTS
+    taken = Index.objects.filter(gateway_port__in=ports, deleted_at=None).count()
+    if taken < len(ports):
+        return []
+    return [Quota("gateway_ports", "installation", taken, len(ports), "installation", _full(ports))]
+
+
+def _full(ports: range) -> str:
+    return (
+        f"All {len(ports)} index ports are taken (TAMARACK_INDEX_PORTS={ports[0]}-{ports[-1]})."
+        " Delete an index; or ask the operator to widen that range, or to give each index a"
+        " host name of its own (TAMARACK_ADDRESSING=host), which knows no such limit."
+    )
 
 
 def refresh() -> list[UUID]:

@@ -13,8 +13,8 @@ from indexes.models import Deployment, Index, Operation
 from indexes.probe import is_healthy
 from indexes.rules import is_name
 from orgs.actors import Actor
-from orgs.errors import NotFound, no_such
-from orgs.permissions import Permission, authorize
+from orgs.errors import Forbidden, NotFound, no_such
+from orgs.permissions import Permission, authorize, permissions_of
 from projects.models import Project
 from rest.wording import shown
 
@@ -40,12 +40,15 @@ class Route:
     state: str
 
 
-def find_project(actor: Actor, project_id: UUID, permission: Permission) -> Project:
-    """The project, where the actor holds the permission on its indexes.
+def find_project(
+    actor: Actor, project_id: UUID, permission: Permission, *, index_id: UUID | None = None
+) -> Project:
+    """The project, where the actor holds the permission on all of its indexes, or on this one.
 
     Raises:
         NotFound: no such project, or none that the actor may know of.
         PermissionDenied: the actor belongs there but lacks the permission.
+        Forbidden: the actor is an API key and the project is archived.
     """
     project = Project.objects.filter(pk=project_id).first()
     what = f"project {project_id}"
@@ -56,29 +59,94 @@ def find_project(actor: Actor, project_id: UUID, permission: Permission) -> Proj
         permission,
         organization_id=project.organization_id,
         project_id=project.pk,
+        index_id=index_id,
         what=what,
     )
+    if project.is_archived and actor.kind == "api_key":
+        raise Forbidden(
+            f"The project {project.pk} is archived: its API keys don't work until it is restored."
+        )
     return project
 
 
-def list_indexes(actor: Actor, project_id: UUID) -> QuerySet[Index]:
-    """The project's indexes that are not gone, oldest first.
+def find_scope(
+    actor: Actor, project_id: UUID, permission: Permission
+) -> tuple[Project, frozenset[UUID] | None]:
+    """The project, and the indexes in it on which the actor holds the permission; None: on all.
 
     Raises:
-        NotFound, PermissionDenied: the actor may not see them.
+        NotFound: no such project, or none that the actor may know of.
+        PermissionDenied: the actor belongs there but holds the permission nowhere in it.
+        Forbidden: the actor is an API key and the project is archived.
     """
-    project = find_project(actor, project_id, Permission.INDEX_READ)
-    return Index.objects.filter(project=project, deleted_at=None)
+    single = _single_indexes(actor, project_id, permission)
+    # Where the actor holds it on single indexes, any of them shows that it may come in.
+    project = find_project(actor, project_id, permission, index_id=next(iter(single), None))
+    everywhere = actor.is_system or permission in permissions_of(
+        actor, organization_id=project.organization_id, project_id=project.pk
+    )
+    return project, None if everywhere else single
 
 
-def get_index(actor: Actor, project_id: UUID, name: str) -> Index:
-    """The project's index of that name.
+def _single_indexes(actor: Actor, project_id: UUID, permission: Permission) -> frozenset[UUID]:
+    """The indexes in the project on which a binding to the index itself gives the permission."""
+    return frozenset(
+        binding.index_id
+        for binding in actor.bindings
+        if binding.index_id is not None
+        and binding.project_id == project_id
+        and permission
+        in permissions_of(
+            actor,
+            organization_id=binding.organization_id,
+            project_id=project_id,
+            index_id=binding.index_id,
+        )
+    )
+
+
+def list_indexes(actor: Actor, project_id: UUID) -> QuerySet[Index]:
+    """The project's indexes that are not gone and that the actor may see, oldest first.
+
+    Raises:
+        NotFound, PermissionDenied, Forbidden: it may see none.
+    """
+    project, scope = find_scope(actor, project_id, Permission.INDEX_READ)
+    indexes = Index.objects.filter(project=project, deleted_at=None)
+    return indexes if scope is None else indexes.filter(pk__in=scope)
+
+
+def get_index(
+    actor: Actor,
+    project_id: UUID,
+    name: str,
+    permission: Permission = Permission.INDEX_READ,
+    *,
+    lock: bool = False,
+) -> Index:
+    """The project's index of that name, on which the actor holds the permission, with its project.
+
+    Args:
+        lock: whether the index's row is locked.
 
     Raises:
         NotFound: no such index, or no such project for the actor.
-        PermissionDenied: the actor may not see the project's indexes.
+        PermissionDenied, Forbidden: the actor may not do this to it.
     """
-    return find_index(list_indexes(actor, project_id), name)
+    project, scope = find_scope(actor, project_id, permission)
+    indexes = Index.objects.filter(project=project)
+    index = find_index(indexes.select_for_update() if lock else indexes, name)
+    if scope is not None and index.pk not in scope:
+        authorize(
+            actor,
+            permission,
+            organization_id=project.organization_id,
+            project_id=project.pk,
+            index_id=index.pk,
+            what=f"index {shown(name)}",
+        )
+    index.project = project
+    return index
 
 
 def find_index(indexes: QuerySet[Index], name: str) -> Index:

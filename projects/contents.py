@@ -40,8 +40,8 @@ def register_contents(kind: str, count: Counter, *, forget: Counter | None = Non
 
 
 def register_usage(entitlement: Entitlement, count: Counter) -> None:
-    """Tell how what a limit is about is counted: by the project's id for limits per project, else by
-    the organization's. Called once, when the app is ready.
+    """Tell how what a limit is about is counted: by the project's id for limits per project, else
+    by the organization's. Called once, when the app is ready.
     """
     _usage[entitlement] = count
 

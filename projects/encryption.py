@@ -30,8 +30,8 @@ def add_project_key(project: Project) -> ProjectKey:
 def shred(project: Project) -> int:
     """Delete the project's keys, for good; how many there were.
 
-    On SQLite `secure_delete` overwrites the rows, and copies in the write-ahead log go with its next
-    checkpoint; PostgreSQL keeps old rows until it vacuums.
+    On SQLite `secure_delete` overwrites the rows, and copies in the write-ahead log go with its
+    next checkpoint; PostgreSQL keeps old rows until it vacuums.
     """
     return project.encryption_keys.all().delete()[0]
 

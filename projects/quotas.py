@@ -13,6 +13,7 @@ from orgs.plans import Entitlement
 from projects import contents
 from projects.models import Project
 
+Scope = Literal["project", "organization", "installation"]
 Source = Literal["plan", "operator", "project", "installation"]
 
 
@@ -22,6 +23,7 @@ class Quota:
 
     Attributes:
         name: what is counted, such as `indexes`.
+        scope: where it is counted.
         limit: how many there may be; None: as many as wanted.
         source: what sets the limit: the plan, the operator's decision for this organization, the
             project's own setting, or the installation as a whole.
@@ -29,6 +31,7 @@ class Quota:
     """
 
     name: str
+    scope: Scope
     used: int
     limit: int | None
     source: Source
@@ -62,9 +65,9 @@ def project_quota(project: Project, entitlement: Entitlement) -> Quota:
     allowed = entitlements(project.organization)[entitlement]
     taken = contents.used(entitlement, project.pk)
     if allowed.value is None or own < allowed.value:
-        reason = f"The project's own {field} allows {own}; PATCH /admin/projects/{project.pk}."
-        return Quota(name, taken, own, "project", reason)
-    return Quota(name, taken, int(allowed.value), allowed.source, allowed.reason)
+        reason = f"Its own {field} allows {own} (PATCH /admin/projects/{project.pk})."
+        return Quota(name, "project", taken, own, "project", reason)
+    return Quota(name, "project", taken, int(allowed.value), allowed.source, allowed.reason)
 
 
 def project_quotas(project: Project) -> list[Quota]:
@@ -77,6 +80,7 @@ def organization_quota(organization: Organization, entitlement: Entitlement) -> 
     allowed = entitlements(organization)[entitlement]
     return Quota(
         OF_ORGANIZATIONS[entitlement],
+        "organization",
         contents.used(entitlement, organization.pk),
         None if allowed.value is None else int(allowed.value),
         allowed.source,
@@ -99,8 +103,8 @@ def check_room(quota: Quota) -> None:
     """
     if quota.is_full:
         raise QuotaExceeded(
-            f"There are {quota.used} {quota.name.replace('_', ' ')}, as many as there may be."
-            f" {quota.reason} Remove one, or have the limit raised."
+            f"The {quota.scope} has {quota.used} {quota.name.replace('_', ' ')}, as many as it may."
+            f" {quota.reason} Delete one, or have the limit raised."
         )
 
 

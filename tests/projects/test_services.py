@@ -60,7 +60,7 @@ class CreateProjectTests:
                 create_project(
                     actor=cast.actor(cast.charlie), organization_id=organization_id, name="a"
                 )
-            texts.append(refused.value.message)
+            texts.append(refused.value.message.replace(str(organization_id), "ID"))
         assert texts[0] == texts[1]
 
     @pytest.mark.parametrize("name", ["", "\n", "x" * 513, "a\0"])
