@@ -37,6 +37,12 @@ def rotate(settings: GatewaySettings | None = None, max_bytes: int = MAX_BYTES) 
     return moved
 
 
+def files_oldest_first(log: Path) -> list[Path]:
+    """The moved logs and the current one, as far as they are there."""
+    numbered = (_numbered(log, number) for number in range(KEPT, 0, -1))
+    return [path for path in (*numbered, log) if path.exists()]
+
+
 def _numbered(log: Path, number: int) -> Path:
     return log.with_name(f"{log.name}.{number}")
 

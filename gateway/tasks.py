@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from gateway import access_log, certificates
+from gateway import access_log, certificates, usage
 
 logger = logging.getLogger(__name__)
 
@@ -22,3 +22,9 @@ def renew_certificates() -> None:
 def rotate_access_log() -> None:
     """Keep the access log from filling the disk. Safe to run twice."""
     access_log.rotate()
+
+
+@shared_task
+def count_usage() -> None:
+    """Count what keys were used for since the last time. Safe to run twice, and at once."""
+    usage.count_new()
