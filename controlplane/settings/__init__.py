@@ -19,6 +19,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from controlplane import env
+from orgs.plans import Plan
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -373,6 +374,9 @@ SESSION_COOKIE_NAME = "__Host-tamarack-session"
 SESSION_COOKIE_AGE = env.integer("TAMARACK_SESSION_AGE", 12 * 3600, low=300, high=24 * 3600)
 TAMARACK_SESSION_IDLE = env.integer("TAMARACK_SESSION_IDLE", 3600, low=120, high=24 * 3600)
 # How long after proving who they are people may do dangerous things (orgs.permissions.DANGEROUS).
+TAMARACK_DEFAULT_PLAN = env.choice(
+    "TAMARACK_DEFAULT_PLAN", Plan.ENTERPRISE.value, [plan.value for plan in Plan]
+)
 TAMARACK_REAUTH_SECONDS = env.integer("TAMARACK_REAUTH_SECONDS", 300, low=60, high=3600)
 ACCOUNT_REAUTHENTICATION_TIMEOUT = TAMARACK_REAUTH_SECONDS
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, validate_email
@@ -11,6 +13,13 @@ from orgs.models import User
 
 NAME_LENGTH = 512
 EMAIL_LENGTH = 254
+
+VersionCheck = Callable[[int], None]
+"""Raises where an object's version, read under a lock, is not the one that the caller has seen."""
+
+
+def any_version(version: int) -> None:
+    """The check of who did not say which version they have seen."""
 
 
 def check_name(name: str, what: str, *, limit: int = NAME_LENGTH) -> str:
@@ -26,6 +35,20 @@ def check_name(name: str, what: str, *, limit: int = NAME_LENGTH) -> str:
             f" {cleaned[:40]!r} has {len(cleaned)}."
         )
     return cleaned
+
+
+def check_text(text: str, what: str, *, limit: int) -> str:
+    """The text, which may be empty.
+
+    Raises:
+        InvalidArgument: longer than `limit` characters, or with a control character.
+    """
+    if len(text) > limit or not text.isprintable():
+        raise InvalidArgument(
+            f"The {what} has to have at most {limit} printable characters; {text[:40]!r} has"
+            f" {len(text)}."
+        )
+    return text
 
 
 def check_password(password: str, user: User) -> None:
