@@ -61,22 +61,23 @@ def permissions_within(actor: Actor, project: Project) -> frozenset[Permission]:
     return found
 
 
-def get_project(actor: Actor, project_id: UUID) -> Project:
-    """The project, with its organization loaded.
+def get_project(actor: Actor, project_id: UUID, permission: Permission | None = None) -> Project:
+    """The project, with its organization loaded, where the actor holds the permission on it; None:
+    any role on it or on an index of it will do.
 
     Raises:
         NotFound: no such project, or none that the actor may see.
-        PermissionDenied: the actor has a role there, but does not meet the organization's security
-            baseline.
+        PermissionDenied: the actor has a role there, but it lacks the permission, or does not meet
+            the organization's security baseline.
     """
     what = f"project {project_id}"
     project = Project.objects.select_related("organization").filter(pk=project_id).first()
     if project is None:
         raise no_such(what)
-    if not permissions_within(actor, project):
+    if permission is not None or not permissions_within(actor, project):
         authorize(
             actor,
-            Permission.PROJECT_READ,
+            permission or Permission.PROJECT_READ,
             organization_id=project.organization_id,
             project_id=project.pk,
             what=what,

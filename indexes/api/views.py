@@ -16,10 +16,11 @@ from rest_framework.views import APIView
 from indexes import services
 from indexes.api.representation import index_json
 from indexes.api.shapes import parse_configure, parse_create
-from indexes.selectors import find_project, get_index, list_indexes
+from indexes.selectors import find_project, find_scope, get_index, list_indexes
 from orgs.actors import Actor
 from orgs.errors import InvalidArgument, NotFound
 from orgs.permissions import Permission
+from projects.api.serializers import preview_json
 from rest.parsers import StrictJSONParser
 from rest.wording import shown
 
@@ -29,14 +30,19 @@ TYPED_SCHEMAS = "2026-07"
 _VERSION = re.compile(r"\d{4}-\d{2}")
 
 
+PROJECT_HEADER = "X-Project-Id"
+"""Names the project for callers that have no single one: service accounts."""
+DRY_RUN_HEADER = "X-Dry-Run"
+
+
 class _Key(Protocol):
     project_id: UUID
 
 
 class _Principal(Protocol):
-    """What authentication puts on the request."""
+    """What authentication puts on the request; `key` is None or missing for service accounts."""
 
-    key: _Key
+    key: _Key | None
     actor: Actor
 
 
@@ -46,20 +52,43 @@ def api_version(request: Request) -> str | None:
     return found[0] if found else None
 
 
+def _shows_token(request: Request) -> bool:
+    return request.headers.get("Authorization", "")[:7].lower() == "bearer "
+
+
 class IndexView(APIView):
-    """What the operations share: strict JSON, and who asks."""
+    """What the operations share: strict JSON, and who asks.
+
+    An API key speaks for its project; a service account's token comes with `X-Project-Id`.
+    """
 
     parser_classes: tuple[type[BaseParser], ...] = (StrictJSONParser,)
     http_method_names = ("get", "head", "post", "patch", "delete")
 
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who asks, by one credential.
+
+        Raises:
+            InvalidArgument: two; which one is meant nobody can tell.
+        """
+        if "Api-Key" in request.headers and _shows_token(request):
+            raise InvalidArgument(
+                "Both an Api-Key and an Authorization: Bearer header are there. Send one of them."
+            )
+        super().perform_authentication(request)
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """The kind of credential that the caller showed, or else the usual one."""
+        return 'Bearer realm="tamarack"' if _shows_token(request) else "Api-Key"
+
     def handle_exception(self, exc: Exception) -> Response:
-        """As everywhere, but since 2026-07 a refused key is answered in plain text."""
+        """As everywhere, but since 2026-07 a refused credential is answered in plain text."""
         answer = super().handle_exception(exc)
         version = api_version(self.request)
         refused = isinstance(exc, AuthenticationFailed | NotAuthenticated)
         if refused and version is not None and version >= TYPED_SCHEMAS:
-            plain = HttpResponse("Invalid API Key", content_type="text/plain", status=401)
-            plain["WWW-Authenticate"] = "Api-Key"
+            plain = HttpResponse(str(exc.detail), content_type="text/plain", status=401)
+            plain["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return cast("Response", plain)
         return answer
 
@@ -70,8 +99,50 @@ class IndexView(APIView):
 
     @property
     def project_id(self) -> UUID:
-        """The project that the key belongs to: no call reaches beyond it."""
-        return cast("_Principal", self.request.user).key.project_id
+        """The project that the key belongs to: no call reaches beyond it. A service account names
+        the one that it means.
+
+        Raises:
+            InvalidArgument: the header is missing or no id; or a key names another project.
+        """
+        key = getattr(self.request.user, "key", None)
+        given = self.request.headers.get(PROJECT_HEADER)
+        if given is None:
+            if key is None:
+                raise InvalidArgument(
+                    f"Which project is meant? Send its id in the header {PROJECT_HEADER}."
+                )
+            return cast("_Key", key).project_id
+        try:
+            named = UUID(given)
+        except ValueError:
+            raise InvalidArgument(
+                f"{PROJECT_HEADER} {shown(given)} is no project id: send a UUID."
+            ) from None
+        if key is not None and named != key.project_id:
+            raise InvalidArgument(
+                f"{PROJECT_HEADER} {named} is not the API key's own project. Leave the header out,"
+                " or use a key of that project."
+            )
+        return named
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether the caller wants to know only what would happen: `?dry_run=true`, or the header
+        `X-Dry-Run: true`.
+
+        Raises:
+            InvalidArgument: neither true nor false.
+        """
+        for where, text in (
+            ("dry_run", self.request.query_params.get("dry_run")),
+            (DRY_RUN_HEADER, self.request.headers.get(DRY_RUN_HEADER)),
+        ):
+            if text not in {None, "true", "false"}:
+                raise InvalidArgument(f"{where} {shown(text)} is not known: use true or false.")
+            if text == "true":
+                return True
+        return False
 
 
 class IndexesView(IndexView):
@@ -84,9 +155,11 @@ class IndexesView(IndexView):
 
     def post(self, request: Request) -> Response:
         """Create one; it is Initializing when this answers."""
-        index = services.create_index(
-            actor=self.actor, project_id=self.project_id, spec=parse_create(request.data)
-        )
+        dry_run, project_id, spec = self.dry_run, self.project_id, parse_create(request.data)
+        if dry_run:
+            quotas = services.preview_index(actor=self.actor, project_id=project_id, spec=spec)
+            return Response(preview_json(quotas))
+        index = services.create_index(actor=self.actor, project_id=project_id, spec=spec)
         return Response(index_json(index), status=201)
 
 
@@ -134,7 +207,7 @@ class CollectionsView(IndexView):
 
     def get(self, request: Request) -> Response:
         """The empty list that clients expect, such as when they clean up a project."""
-        find_project(self.actor, self.project_id, Permission.INDEX_READ)
+        find_scope(self.actor, self.project_id, Permission.INDEX_READ)
         return Response({"collections": []})
 
     def post(self, request: Request) -> Response:
@@ -151,10 +224,10 @@ class CollectionDetailView(IndexView):
 
     def get(self, request: Request, name: str) -> Response:
         """Not found."""
-        find_project(self.actor, self.project_id, Permission.INDEX_READ)
+        find_scope(self.actor, self.project_id, Permission.INDEX_READ)
         raise NotFound(f"No collection {shown(name)}: this installation has no collections.")
 
     def delete(self, request: Request, name: str) -> Response:
         """Not found."""
-        find_project(self.actor, self.project_id, Permission.INDEX_DELETE)
+        find_scope(self.actor, self.project_id, Permission.INDEX_DELETE)
         raise NotFound(f"No collection {shown(name)}: this installation has no collections.")
