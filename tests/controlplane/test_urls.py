@@ -90,6 +90,15 @@ API = {
     "collections",
     "collections/<str:name>",
 }
+# The Admin API, for access tokens and signed-in people: test_admin_urls.py.
+ADMIN = {
+    "admin/organizations/<uuid:organization_id>/quotas",
+    "admin/projects",
+    "admin/projects/<uuid:project_id>",
+    "admin/projects/<uuid:project_id>/archive",
+    "admin/projects/<uuid:project_id>/quotas",
+    "admin/projects/<uuid:project_id>/restore",
+}
 
 
 def routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[str]:
@@ -161,7 +170,7 @@ def world(cast: Cast) -> World:
 
 class CompletenessTests:
     def test_every_url_is_in_one_table(self) -> None:
-        listed = [*PAGES, *ACCOUNT, *API]
+        listed = [*PAGES, *ACCOUNT, *API, *ADMIN]
         assert sorted(set(routes())) == sorted(listed)
 
     def test_every_row_has_every_person(self) -> None:
