@@ -65,8 +65,9 @@ class EventType(StrEnum):
     API_KEY_DISABLED = "api_key.disabled"
     API_KEY_ENABLED = "api_key.enabled"
     API_KEY_REVOKED = "api_key.revoked"
-    API_KEY_DELETED = "api_key.deleted"
     API_KEY_ROTATED = "api_key.rotated"
+    API_KEY_SECRET_ENDED = "api_key.secret_ended"  # noqa: S105  an event's name, no secret
+    API_KEY_POLICY_UPDATED = "api_key_policy.updated"
     API_KEY_LEAK_REPORTED = "api_key.leak_reported"
     SERVICE_ACCOUNT_CREATED = "service_account.created"
     SERVICE_ACCOUNT_UPDATED = "service_account.updated"
@@ -75,6 +76,7 @@ class EventType(StrEnum):
     SERVICE_ACCOUNT_SECRET_REVOKED = "service_account_secret.revoked"  # noqa: S105  a name
     TOKEN_ISSUED = "token.issued"  # noqa: S105  an event's name
     TOKEN_REFUSED = "token.refused"  # noqa: S105  an event's name
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105  an event's name
     FEDERATION_ISSUER_CREATED = "federation_issuer.created"
     FEDERATION_ISSUER_UPDATED = "federation_issuer.updated"
     FEDERATION_ISSUER_DELETED = "federation_issuer.deleted"
@@ -95,13 +97,16 @@ class EventType(StrEnum):
     AUDIT_STREAM_DELETED = "audit_stream.deleted"
     AUDIT_RETENTION_UPDATED = "audit_retention.updated"
     AUDIT_EXPORTED = "audit.exported"
+    AUDIT_PRUNED = "audit.pruned"
 
 
 # The keys of `detail` and `changes`, at any depth, whose values are kept. Whatever is in neither
 # list is stored as REDACTED: a field is secret until somebody says here that it is not.
 PUBLIC_FIELDS: frozenset[str] = frozenset(
     {
+        "access",
         "action",
+        "allowed_ips",
         "api_keys",
         "attempts",
         "cause",
@@ -114,22 +119,29 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "description",
         "dimension",
         "email",
+        "enabled",
+        "end_seq",
         "encryption_keys",
         "entitlements",
         "expires_at",
         "force_encryption_with_cmek",
         "from_seq",
         "group_id",
+        "host",
+        "idle_seconds",
         "index_id",
+        "index_ids",
         "ip_ranges",
         "keys",
         "kind",
+        "leak_policy",
         "max_api_keys",
         "max_indexes",
         "max_key_age_days",
         "metric",
         "mfa_required",
         "name",
+        "namespaces",
         "not_before",
         "organization_id",
         "payment_status",
@@ -147,7 +159,6 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "session_hours",
         "status",
         "tags",
-        "to_seq",
         "user_id",
         "vector_type",
         "version",
