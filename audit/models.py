@@ -131,6 +131,11 @@ class Log(models.Model):
     def __str__(self) -> str:
         return f"log {self.id} of {self.size}"
 
+    @property
+    def organization_id(self) -> UUID | None:
+        """Whose log it is; None: the installation's."""
+        return None if self.id == INSTALLATION else self.id
+
 
 class SealedEvent(models.Model):
     """An event's place in its log. Stays when the event itself is deleted.

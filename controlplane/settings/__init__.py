@@ -88,6 +88,10 @@ TAMARACK_UPSTREAM_PORTS = env.port_range("TAMARACK_UPSTREAM_PORTS", "21400-22399
 TAMARACK_TRUST_DOMAIN = env.domain("TAMARACK_TRUST_DOMAIN", "tamarack.internal")
 TAMARACK_NODE = env.domain("TAMARACK_NODE", "node-1", parts=1)
 
+# ---- Outgoing ----------------------------------------------------------------------------------
+# People of an organization name webhooks and storage: by default, only what is outside.
+TAMARACK_ALLOW_PRIVATE_TARGETS = env.boolean("TAMARACK_ALLOW_PRIVATE_TARGETS", default=False)
+
 # ---- Gateway -----------------------------------------------------------------------------------
 TAMARACK_TLS_MAX = env.choice("TAMARACK_TLS_MAX", "1.2", ("1.2", "1.3"))
 TAMARACK_PROJECT_RATE = env.integer("TAMARACK_PROJECT_RATE", 2000, low=1, high=1_000_000)
@@ -248,6 +252,21 @@ CELERY_BEAT_SCHEDULE = {
         "task": "audit.tasks.seal_events",
         "schedule": 2.0,
         "options": {"expires": 20},
+    },
+    "deliver-audit-streams": {
+        "task": "audit.tasks.deliver_streams",
+        "schedule": 5.0,
+        "options": {"expires": 20},
+    },
+    "forget-old-audit-events": {
+        "task": "audit.tasks.forget_old_events",
+        "schedule": 24 * 3600.0,
+        "options": {"expires": 3600},
+    },
+    "forget-replies": {
+        "task": "rest.tasks.forget_replies",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "forget-ended-sessions": {
         "task": "orgs.tasks.forget_ended_sessions",
