@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import views as account
+from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import EmailAddress
 from allauth.mfa.base import views as mfa
@@ -28,8 +29,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.events import EventType
 from orgs import mail
-from orgs.authentication import actor_of, client_ip, request_id
+from orgs.authentication import actor_of, client_ip, is_fresh, request_id
 from orgs.decorators import PageRequest, page
+from orgs.errors import Forbidden
 from orgs.models import User
 from orgs.selectors.sessions import sessions_of
 from orgs.services import accounts
@@ -40,6 +42,26 @@ def _note(request: HttpRequest, event: EventType, **detail: object) -> None:
     user = request.user
     assert isinstance(user, User)  # noqa: S101  these views are for people who are signed in
     accounts.record_account_event(event, actor=actor_of(request, user), user=user, detail=detail)
+
+
+def _has_nothing_to_show(request: HttpRequest) -> bool:
+    """Whether the person signed in has neither a password nor a second factor."""
+    user = request.user
+    return user.is_authenticated and not get_adapter().get_reauthentication_methods(user)
+
+
+class NeedsProof:
+    """For views that need a fresh proof of who is there, also of people who have nothing to show.
+
+    allauth lets those pass. Who signs in elsewhere only has to do that again.
+    """
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The page, or the page that says how to prove it."""
+        if _has_nothing_to_show(request) and not is_fresh(request):
+            return redirect("account_reauthenticate")
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]  # a view's
+        return response
 
 
 @require_safe
@@ -162,7 +184,7 @@ class PasswordResetFromKey(account.PasswordResetFromKeyView):  # type: ignore[mi
         return response
 
 
-class Email(account.EmailView):  # type: ignore[misc]  # allauth has no types
+class Email(NeedsProof, account.EmailView):  # type: ignore[misc]  # allauth has no types
     """The person's address, and one that is to take its place."""
 
     ACTIONS = frozenset({"action_add", "action_send", "action_remove"})
@@ -226,6 +248,21 @@ class ConfirmEmail(account.ConfirmEmailView):  # type: ignore[misc]  # no types
 class Reauthenticate(account.ReauthenticateView):  # type: ignore[misc]  # no types
     """Prove again who is there, by password."""
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The form, or the one that fits.
+
+        Raises:
+            Forbidden: the person has nothing to show.
+        """
+        if _has_nothing_to_show(request):
+            minutes = settings.TAMARACK_REAUTH_SECONDS // 60
+            raise Forbidden(
+                "This needs a fresh proof that it is you, and you have neither a password nor a"
+                f" second factor here. Sign out, sign in again, and do it within {minutes} min."
+            )
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        return response
+
     def form_valid(self, form: Any) -> HttpResponse:
         """Noted, then back to where the proof was missing."""
         _note(self.request, EventType.REAUTHENTICATED, kind="password")
@@ -267,7 +304,7 @@ class ReauthenticateByPasskey(webauthn.ReauthenticateWebAuthnView):  # type: ign
         }
 
 
-class ActivateApp(totp.ActivateTOTPView):  # type: ignore[misc]  # no types
+class ActivateApp(NeedsProof, totp.ActivateTOTPView):  # type: ignore[misc]  # no types
     """Take an authenticator app into use."""
 
     @transaction.atomic
@@ -294,7 +331,7 @@ class DeactivateApp(totp.DeactivateTOTPView):  # type: ignore[misc]  # no types
         return response
 
 
-class AddPasskey(webauthn.AddWebAuthnView):  # type: ignore[misc]  # no types
+class AddPasskey(NeedsProof, webauthn.AddWebAuthnView):  # type: ignore[misc]  # no types
     """Take a passkey or security key into use."""
 
     @transaction.atomic
