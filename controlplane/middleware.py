@@ -42,7 +42,8 @@ class RequestIdMiddleware:
             response = self.get_response(request)
         finally:
             current_request.reset(token)
-        response["X-Request-Id"] = request_id
+        # The second name is the one that Pinecone's clients show.
+        response["X-Request-Id"] = response["X-Pinecone-Request-Id"] = request_id
         return response
 
 

@@ -16,6 +16,11 @@ MAX_BODY_BYTES = 64 * 1024
 """More than any request of the control plane needs."""
 
 
+def too_large() -> PayloadTooLarge:
+    """The refusal of a body of more than `MAX_BODY_BYTES`."""
+    return PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes. Send a smaller one.")
+
+
 class StrictJSONParser(BaseParser):
     """JSON as RFC 8259 has it: no NaN, no infinities, no key twice, no nesting without end."""
 
@@ -35,9 +40,7 @@ class StrictJSONParser(BaseParser):
         """
         body = stream.read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLarge(
-                f"The body is larger than {MAX_BODY_BYTES} bytes. Send a smaller one."
-            )
+            raise too_large()
         if not body.strip():
             return {}
         try:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Protocol, cast
 
 from django.conf import settings
-from django.db.models import Model, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpResponse
 from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from rest.errors import InvalidArgument, PreconditionFailed
+from rest import idempotency
+from rest.errors import InvalidArgument, PreconditionFailed, TooManyRequests
+from rest.limits import WINDOW_SECONDS, Budget, take
 from rest.pagination import LIMIT, TOKEN, limit_from, paginate
-from rest.parsers import StrictJSONParser
+from rest.parsers import MAX_BODY_BYTES, StrictJSONParser, too_large
 from rest.schema import Schema
 from rest.serializers import Input, checked, query_fields
 from rest.wording import shown
@@ -32,7 +38,11 @@ NO_CREDENTIAL = (
     " in."
 )
 
+KEPT_HEADERS = ("ETag", "Location")
+ORGANIZATION_HEADER = "Tamarack-Organization"
+
 Render = Callable[[Sequence[Any]], list[dict[str, Any]]]
+Handler = Callable[..., HttpResponse]
 
 
 class Caller(Protocol):
@@ -50,13 +60,76 @@ class Principal(Protocol):
     actor: Caller
 
 
-class AdminView(APIView):
-    """A view of the Admin API. Subclasses write `get`, `post`, `patch`, `delete`."""
+class IdempotentView(APIView):
+    """A view whose POST can be repeated with an `Idempotency-Key`.
+
+    With the key the handler runs in one transaction with the answer that is kept.
+    """
 
     parser_classes: tuple[type[BaseParser], ...] = (StrictJSONParser,)
-    http_method_names = ("get", "head", "post", "patch", "put", "delete")
     schema = Schema()
     is_idempotent: ClassVar[bool] = True
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return cast("Principal", self.request.user).actor
+
+    @property
+    def scope(self) -> str:
+        """Who asks, in which organization: cursors and idempotency keys are good for that only."""
+        caller = self.caller
+        return f"{caller.kind}:{caller.id}:{self.request.headers.get(ORGANIZATION_HEADER, '')}"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """As everywhere; then a POST with an idempotency key gets its handler wrapped."""
+        super().initial(request, *args, **kwargs)
+        key = request.headers.get("Idempotency-Key")
+        if key is not None and request.method == "POST" and self.is_idempotent:
+            handler = getattr(self, "post", None)
+            if handler is not None:
+                idempotency.check_key(key)
+                vars(self)["post"] = partial(self._post_once, key, handler)
+
+    def _post_once(
+        self, key: str, handler: Handler, request: Request, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The handler's answer, or the one that it gave before."""
+        with transaction.atomic():
+            reply = idempotency.claim(
+                scope=f"{self.scope}:{request.path}", request=self._essence(), key=key
+            )
+            if reply.status:
+                return self._replay(idempotency.recall(reply))
+            response = handler(request, *args, **kwargs)
+            headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+            body = _content(response)
+            idempotency.keep(reply, idempotency.Answer(response.status_code, body, headers))
+        return response
+
+    def _essence(self) -> bytes:
+        """What has to be equal in a repeated request besides caller, path and key.
+
+        Raises:
+            PayloadTooLarge: the body is larger than any that is read here.
+        """
+        request = self.request
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            raise too_large()
+        return b"\0".join((request.META.get("QUERY_STRING", "").encode(), request.body))
+
+    def _replay(self, answer: idempotency.Answer) -> HttpResponse:
+        response = HttpResponse(answer.body, status=answer.status, headers=answer.headers)
+        response["Content-Type"] = "application/json"
+        response["Idempotency-Replayed"] = "true"
+        return response
+
+
+class AdminView(IdempotentView):
+    """A view of the Admin API. Subclasses write `get`, `post`, `patch`, `delete`."""
+
+    http_method_names = ("get", "head", "post", "patch", "put", "delete")
+    budget: Budget | None = None
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Those of the setting: this room can't know the rooms above it."""
@@ -68,16 +141,49 @@ class AdminView(APIView):
         """Only the missing credential is refused here; what may be done the services decide."""
         raise NotAuthenticated(NO_CREDENTIAL)
 
+    def check_throttles(self, request: Request) -> None:
+        """Count the request; REST framework asks after it knows who calls.
+
+        Raises:
+            TooManyRequests: the caller's quota is used up.
+        """
+        self._spend("caller", f"{self.caller.kind}:{self.caller.id}")
+
+    def perform_authentication(self, request: Request) -> None:
+        """Refused credentials are counted too, by the address that they come from.
+
+        Raises:
+            TooManyRequests: too many from there.
+        """
+        try:
+            super().perform_authentication(request)
+            if request.user is None:
+                raise NotAuthenticated(NO_CREDENTIAL)
+        except APIException:
+            self._spend("address", self.address)
+            raise
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return str(self.request.META.get("REMOTE_ADDR", ""))
+
+    def _spend(self, policy: str, name: str) -> None:
+        self.budget = take(policy, name)
+        if self.budget and not self.budget.taken:
+            raise TooManyRequests(
+                f"{self.budget.quota} requests in {WINDOW_SECONDS} seconds are used up. Wait"
+                f" {self.budget.retry_after} s, then go on more slowly.",
+                retry_after=self.budget.retry_after,
+            )
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """As everywhere, and no cache keeps it: answers hold secrets and what only some may see."""
         answer = super().finalize_response(request, response, *args, **kwargs)
         answer["Cache-Control"] = "no-store"
+        for name, value in self.budget.headers.items() if self.budget else ():
+            answer[name] = value
         return answer
-
-    @property
-    def caller(self) -> Caller:
-        """Who asks."""
-        return cast("Principal", self.request.user).actor
 
     def body(self, form: type[Input]) -> dict[str, Any]:
         """The request body as `form` reads it.
@@ -138,12 +244,6 @@ class AdminView(APIView):
         pagination = {"next": found.next} if found.next else None
         return Response({"data": data, "pagination": pagination})
 
-    @property
-    def scope(self) -> str:
-        """Who asks, in which organization: cursors and idempotency keys are good for that only."""
-        caller = self.caller
-        return f"{caller.kind}:{caller.id}:{self.request.headers.get('Tamarack-Organization', '')}"
-
     def answer(
         self, data: object = None, status: int = 200, version: int | None = None
     ) -> Response:
@@ -173,7 +273,8 @@ class AdminView(APIView):
             )
 
 
-def rendered(row: Model, output: type[Serializer[Any]]) -> dict[str, Any]:
-    """One row as `output` shows it."""
-    found: dict[str, Any] = dict(output(cast("Any", row)).data)
-    return found
+def _content(response: HttpResponse) -> bytes:
+    """The body as it will be sent; REST framework renders it only after the view."""
+    if not isinstance(response, Response):
+        return response.content
+    return b"" if response.data is None else JSONRenderer().render(response.data)

@@ -458,6 +458,13 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
+# Requests a minute that one caller of the Admin API may send.
+TAMARACK_API_RATE = env.integer("TAMARACK_API_RATE", 600, low=10, high=1_000_000)
+# Who may call the Admin API. The first that knows the kind of credential decides.
+TAMARACK_ADMIN_AUTHENTICATION = [
+    "keys.authentication.BearerAuthentication",
+    "orgs.api.base.SessionAuthentication",
+]
 # ---- Logs: one JSON object a line on stderr, which the supervisor keeps in log/ ------------------
 LOGGING = {
     "version": 1,

@@ -13,13 +13,11 @@ from rest_framework import authentication
 from rest_framework.request import Request
 
 from orgs.actors import Actor
-from orgs.authentication import actor_of
+from orgs.authentication import actor_of, client_ip
 from orgs.errors import InvalidArgument, no_such
 from orgs.models import User
-from rest.views import AdminView
+from rest.views import ORGANIZATION_HEADER, AdminView
 from rest.wording import shown
-
-ORGANIZATION_HEADER = "Tamarack-Organization"
 
 
 class PersonPrincipal:
@@ -64,6 +62,11 @@ class OrganizationView(AdminView):
             description="Which organization is meant, for people who belong to several.",
         ),
     )
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from, as the gateway saw it."""
+        return client_ip(self.request._request)
 
     @property
     def actor(self) -> Actor:
