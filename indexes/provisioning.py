@@ -33,6 +33,7 @@ from indexes.selectors import taken_upstream_ports, wanted_deployments
 from kms.certificates import CertificateError
 from kms.envelope import KeyUnavailable
 from orgs.actors import system
+from orgs.models import ResourceType, RoleBinding
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,11 @@ def bury(work: Work) -> None:
         _deployments(index).update(removed_at=now, observed_state=Deployment.Observed.STOPPED)
         index.deleted_at = now
         index.save(update_fields=["deleted_at"])
-        _record(EventType.INDEX_DELETED, index)
+        # Nobody holds a role on what is gone.
+        bindings = RoleBinding.objects.filter(
+            resource_type=ResourceType.INDEX, resource_id=index.pk
+        ).delete()[0]
+        _record(EventType.INDEX_DELETED, index, role_bindings=bindings)
 
 
 STEPS: dict[str, dict[str, Step]] = {

@@ -14,12 +14,16 @@ from indexes.certificates import refresh_index_pair
 from indexes.drivers import current_driver
 from indexes.drivers.base import Driver, DriverUnavailable, ProcessState, Status
 from indexes.models import Deployment, Index
-from indexes.selectors import wanted_deployments
+from indexes.selectors import resting_deployments, wanted_deployments
 from kms.certificates import CertificateError
 from kms.envelope import KeyUnavailable
 from orgs.errors import QuotaExceeded
 
 logger = logging.getLogger(__name__)
+
+
+RESTING = "The index server is stopped, because the project is archived."
+WAKING = "Restore the project: the server starts within half a minute then."
 
 
 @dataclass(slots=True)
@@ -56,8 +60,11 @@ def reconcile() -> Report:
                 _keep_running(driver, deployment, running.get(deployment.pk), report)
         except (DriverUnavailable, CertificateError, KeyUnavailable, OSError) as error:
             report.drift.append(f"{deployment}: {error}")
+    resting = resting_deployments()
+    for deployment in resting:
+        _note(deployment, Deployment.Observed.STOPPED, RESTING, WAKING)
     if running is not None:
-        _stop_unwanted(driver, running, report)
+        _stop_unwanted(driver, running, {each.pk for each in resting}, report)
     _remove_leftovers(folders, report)
     _report(report)
     return report
@@ -105,8 +112,12 @@ def _note(deployment: Deployment, observed: Deployment.Observed, cause: str, rem
         )
 
 
-def _stop_unwanted(driver: Driver, running: dict[UUID, Status], report: Report) -> None:
-    """Stop our servers that no row wants: of deleted indexes, of failed ones, of none at all."""
+def _stop_unwanted(
+    driver: Driver, running: dict[UUID, Status], resting: set[UUID], report: Report
+) -> None:
+    """Stop our servers that no row wants: of deleted indexes, of failed ones, of none at all; and
+    those of archived projects.
+    """
     wanted = set(
         Deployment.objects.filter(
             node=settings.TAMARACK_NODE,
@@ -114,7 +125,7 @@ def _stop_unwanted(driver: Driver, running: dict[UUID, Status], report: Report) 
             desired_state=Deployment.Desired.RUNNING,
         ).values_list("pk", flat=True)
     )
-    for deployment_id in running.keys() - wanted:
+    for deployment_id in running.keys() - (wanted - resting):
         try:
             driver.remove(deployment_id)
         except DriverUnavailable as error:

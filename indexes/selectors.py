@@ -168,14 +168,21 @@ def pending_operation(index: Index) -> Operation | None:
 
 def wanted_deployments() -> list[Deployment]:
     """The deployments on this node whose servers have to run and that no operation is busy with."""
-    return list(
-        Deployment.objects.filter(
-            node=settings.TAMARACK_NODE,
-            removed_at=None,
-            desired_state=Deployment.Desired.RUNNING,
-            index__state=Index.State.READY,
-        ).select_related("index__project")
-    )
+    return [each for each in _settled_deployments() if not each.index.project.is_archived]
+
+
+def resting_deployments() -> list[Deployment]:
+    """Those whose servers would have to run if their projects were not archived."""
+    return [each for each in _settled_deployments() if each.index.project.is_archived]
+
+
+def _settled_deployments() -> QuerySet[Deployment]:
+    return Deployment.objects.filter(
+        node=settings.TAMARACK_NODE,
+        removed_at=None,
+        desired_state=Deployment.Desired.RUNNING,
+        index__state=Index.State.READY,
+    ).select_related("index__project")
 
 
 def taken_upstream_ports() -> set[int]:
