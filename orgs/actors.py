@@ -19,7 +19,7 @@ class Binding:
         permissions: what a role of the organization's own includes; None: look the predefined
             `role` up.
         id: of the role binding, where there is one.
-        group: the name of the group that the actor holds it through; empty: directly.
+        group: the id of the group that the actor holds it through; empty: directly.
     """
 
     role: str

@@ -112,6 +112,15 @@ ROLES: dict[Role, frozenset[Permission]] = {
     Role.DATA_PLANE_VIEWER: _DATA_READ,
 }
 ORGANIZATION_ROLES = frozenset(r for r in Role if r.value.startswith("Org"))
+_MEMBERSHIP_ROLE_HELP: dict[Role, str] = {
+    Role.ORG_OWNER: "everything in the organization and in all its projects",
+    Role.ORG_MANAGER: "see the organization and its people, create projects",
+    Role.ORG_MEMBER: "see the organization and its people",
+    Role.ORG_BILLING_ADMIN: "see the organization and its people, manage billing",
+    Role.PROJECT_OWNER: "everything in the project: settings, people, keys, indexes, records",
+    Role.PROJECT_MANAGER: "see settings and keys, manage indexes, read and write records",
+    Role.PROJECT_MEMBER: "see settings, people and keys, no indexes, no records",
+}
 ACCESS_ROLE_HELP: dict[Role, str] = {
     Role.PROJECT_EDITOR: "manage indexes, read and write records",
     Role.PROJECT_VIEWER: "see indexes, read records",
@@ -122,9 +131,13 @@ ACCESS_ROLE_HELP: dict[Role, str] = {
 }
 ACCESS_ROLES = frozenset(ACCESS_ROLE_HELP)
 """The roles that an API key may hold."""
+ROLE_HELP: dict[Role, str] = {**_MEMBERSHIP_ROLE_HELP, **ACCESS_ROLE_HELP}
+"""What each predefined role is for, in a few words."""
 DEFAULT_KEY_ROLE = Role.PROJECT_EDITOR
 OWNER_ROLE = Role.ORG_OWNER
 """What at least one person in every organization holds."""
+MEMBER_ROLE = Role.ORG_MEMBER
+"""What a person holds at least who belongs to an organization."""
 CREATOR_ROLE = Role.PROJECT_OWNER
 """What a person holds on a project that they made."""
 
@@ -134,6 +147,53 @@ INDEX_PERMISSIONS = frozenset(
 """What can be allowed on one index."""
 PROJECT_PERMISSIONS = ROLES[Role.PROJECT_OWNER]
 """What can be allowed on one project; all others concern the whole organization."""
+GRANTABLE: dict[str, frozenset[Permission]] = {
+    "organization": frozenset(Permission),
+    "project": PROJECT_PERMISSIONS,
+    "index": INDEX_PERMISSIONS,
+}
+"""What a role can include that is held on a resource of this `ResourceType`, from the widest to the
+narrowest."""
+BINDABLE: dict[str, frozenset[Role]] = {
+    "organization": ORGANIZATION_ROLES,
+    "project": frozenset(Role) - ORGANIZATION_ROLES,
+    "index": ACCESS_ROLES,
+}
+"""The predefined roles that can be held on a resource of this `ResourceType`."""
+PERMISSION_HELP: dict[Permission, str] = {
+    P.ORGANIZATION_READ: "see the organization",
+    P.ORGANIZATION_UPDATE: "rename the organization",
+    P.ORGANIZATION_DELETE: "delete the organization",
+    P.BILLING_READ: "see plan, billing and usage",
+    P.BILLING_UPDATE: "manage billing",
+    P.MEMBER_READ: "see people, groups and organization roles",
+    P.MEMBER_INVITE: "invite people",
+    P.MEMBER_UPDATE: "remove people, give and take organization roles",
+    P.ROLE_MANAGE: "create, change and delete roles of the organization's own",
+    P.GROUP_MANAGE: "create, change and delete groups, add and remove their people",
+    P.SERVICE_ACCOUNT_READ: "see service accounts",
+    P.SERVICE_ACCOUNT_MANAGE: "create, change and delete service accounts and their secrets",
+    P.SECURITY_MANAGE: "change what the organization demands of everybody who comes in",
+    P.SSO_MANAGE: "configure single sign-on",
+    P.AUDIT_READ: "read the audit trail and every denial",
+    P.AUDIT_MANAGE: "configure where the audit trail is sent and how long it is kept",
+    P.PROJECT_CREATE: "create projects",
+    P.PROJECT_READ: "see a project's settings and who works in it",
+    P.PROJECT_UPDATE: "change a project's settings",
+    P.PROJECT_DELETE: "delete a project",
+    P.PROJECT_MEMBER_UPDATE: "give and take roles on a project and its indexes",
+    P.API_KEY_READ: "see a project's API keys",
+    P.API_KEY_CREATE: "create API keys",
+    P.API_KEY_UPDATE: "change API keys and their roles",
+    P.API_KEY_REVOKE: "revoke API keys",
+    P.INDEX_READ: "see indexes",
+    P.INDEX_CREATE: "create indexes",
+    P.INDEX_CONFIGURE: "configure indexes",
+    P.INDEX_DELETE: "delete indexes",
+    P.DATA_READ: "read records",
+    P.DATA_WRITE: "write and delete records",
+}
+"""What each permission lets one do, in a few words."""
 
 DANGEROUS = frozenset(
     {
@@ -208,10 +268,13 @@ def authorize(
     project_id: UUID | None = None,
     index_id: UUID | None = None,
     what: str = "object",
+    visible: bool = True,
 ) -> None:
     """Let the actor pass, or raise. The first line of every service.
 
     Args:
+        visible: whether the actor may know of the object, where that takes more than some role on
+            what contains it.
         what: what the caller was asked for, such as `API key <id>`. It has to be the same text that
             the caller uses where nothing was found, or the difference tells that something is.
 
@@ -232,19 +295,13 @@ def authorize(
         return
     barred = actor.barred_from(organization_id)
     belongs = actor.organization_id in {None, organization_id}
-    trace = tuple(
-        binding
-        for binding in actor.bindings
-        if belongs
-        and applies(
-            binding, organization_id=organization_id, project_id=project_id, index_id=index_id
-        )
-    )
+    trace = _trace(actor, organization_id, project_id, index_id) if belongs else ()
     # Whoever holds a role on an index knows of its project.
-    hidden = not trace and not any(
+    known = trace or any(
         belongs and binding.organization_id == organization_id and binding.project_id == project_id
         for binding in actor.bindings
     )
+    hidden = not (known and visible)
     denial = Denial(
         actor=actor,
         permission=permission.value,
@@ -263,6 +320,19 @@ def authorize(
         or f"{actor.label} lacks the permission {permission.value}."
         " Ask an owner of the organization or the project for a role that includes it.",
         denial=denial,
+    )
+
+
+def _trace(
+    actor: Actor, organization_id: UUID, project_id: UUID | None, index_id: UUID | None
+) -> tuple[Binding, ...]:
+    """The actor's bindings that apply there."""
+    return tuple(
+        binding
+        for binding in actor.bindings
+        if applies(
+            binding, organization_id=organization_id, project_id=project_id, index_id=index_id
+        )
     )
 
 
@@ -302,7 +372,21 @@ def check_ceiling(
     )
     beyond = frozenset(permissions) - held
     if beyond:
-        raise PermissionDenied(
+        message = (
             "Nobody can give more than they hold themselves; you lack"
             f" {', '.join(sorted(beyond))} there."
+        )
+        raise PermissionDenied(
+            message,
+            denial=Denial(
+                actor=actor,
+                permission=min(beyond).value,
+                organization_id=organization_id,
+                project_id=project_id,
+                index_id=index_id,
+                what="a role to give",
+                hidden=False,
+                reason=message,
+                trace=_trace(actor, organization_id, project_id, index_id),
+            ),
         )

@@ -14,7 +14,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from kombu.exceptions import OperationalError
 
-from orgs import delivery
+from orgs import delivery, housekeeping
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,18 @@ def deliver_due_mail() -> None:
 def forget_old_mail() -> None:
     """Delete what is left of old messages."""
     delivery.forget()
+
+
+@shared_task
+def remove_expired_roles() -> None:
+    """Remove role bindings whose time is over; they don't count any more as it is."""
+    housekeeping.remove_expired_bindings()
+
+
+@shared_task
+def forget_old_decisions() -> None:
+    """Delete denials that nobody will ask about any more."""
+    housekeeping.forget_old_decisions()
 
 
 def ask_to_deliver(mail_id: UUID) -> None:

@@ -1,5 +1,17 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from orgs.api import bindings, groups, roles
+
+urlpatterns: list[URLPattern] = [
+    path("admin/permissions", roles.PermissionsView.as_view()),
+    path("admin/roles", roles.RolesView.as_view()),
+    path("admin/roles/<uuid:role_id>", roles.RoleView.as_view()),
+    path("admin/role-bindings", bindings.RoleBindingsView.as_view()),
+    path("admin/role-bindings/<uuid:binding_id>", bindings.RoleBindingView.as_view()),
+    path("admin/groups", groups.GroupsView.as_view()),
+    path("admin/groups/<uuid:group_id>", groups.GroupView.as_view()),
+    path("admin/groups/<uuid:group_id>/members", groups.GroupMembersView.as_view()),
+    path("admin/groups/<uuid:group_id>/members/<uuid:user_id>", groups.GroupMemberView.as_view()),
+]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -12,15 +14,22 @@ from django.utils import timezone
 
 from orgs.actors import Actor, Bar, Binding
 from orgs.baseline import Facts, unmet
+from orgs.errors import InvalidArgument, no_such
 from orgs.models import GroupMembership, PrincipalType, ResourceType, RoleBinding, User
+from orgs.permissions import Permission, authorize, permissions_of
 
 
-def in_force() -> QuerySet[RoleBinding]:
-    """The role bindings whose time has come and is not over."""
-    now = timezone.now()
+def not_over(at: datetime | None = None) -> QuerySet[RoleBinding]:
+    """The role bindings whose time is not over, now or at that time; it may not have come yet."""
     return RoleBinding.objects.filter(
-        Q(not_before=None) | Q(not_before__lte=now), Q(expires_at=None) | Q(expires_at__gt=now)
+        Q(expires_at=None) | Q(expires_at__gt=at or timezone.now()),
     )
+
+
+def in_force(at: datetime | None = None) -> QuerySet[RoleBinding]:
+    """The role bindings whose time has come and is not over, now or at that time."""
+    at = at or timezone.now()
+    return not_over(at).filter(Q(not_before=None) | Q(not_before__lte=at))
 
 
 def holdings_of(
@@ -106,3 +115,112 @@ def actor_for(
         ip=facts.ip,
         request_id=request_id,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BindingFilters:
+    """What a list of role bindings is narrowed to; all that are set have to match.
+
+    Attributes:
+        role: a predefined role, or the id or the name of one of the organization's own.
+    """
+
+    principal_type: PrincipalType | None = None
+    principal_id: UUID | None = None
+    resource_type: ResourceType | None = None
+    resource_id: UUID | None = None
+    role: str = ""
+
+
+def list_bindings(
+    actor: Actor, organization_id: UUID, filters: BindingFilters
+) -> QuerySet[RoleBinding]:
+    """The role bindings that the actor may see, oldest first, those that are over left out.
+
+    Raises:
+        PermissionDenied: the actor does not meet the organization's security baseline.
+        InvalidArgument: an id without the type that says whose it is.
+    """
+    for name, pk, kind in (
+        ("principal", filters.principal_id, filters.principal_type),
+        ("resource", filters.resource_id, filters.resource_type),
+    ):
+        if pk is not None and kind is None:
+            raise InvalidArgument(
+                f"{name}_id {pk} was given without {name}_type: send both, or {name}_type alone."
+            )
+    rows = bindings_visible_to(actor, organization_id)
+    wanted = {
+        "principal_type": filters.principal_type,
+        "principal_id": filters.principal_id,
+        "resource_type": filters.resource_type,
+        "resource_id": filters.resource_id,
+    }
+    rows = rows.filter(**{name: value for name, value in wanted.items() if value is not None})
+    if filters.role:
+        named = Q(role=filters.role) | Q(custom_role__name__iexact=filters.role)
+        with suppress(ValueError):
+            named |= Q(custom_role_id=UUID(filters.role))
+        # PostgreSQL takes no NUL characters, and no role has one.
+        rows = rows.filter(named) if filters.role.isprintable() else rows.none()
+    return rows.order_by("created_at", "id")
+
+
+def bindings_visible_to(actor: Actor, organization_id: UUID) -> QuerySet[RoleBinding]:
+    """The role bindings that the actor may see: its own, those on the organization where it sees
+    the people, those on a project and its indexes where it sees the project.
+
+    Raises:
+        PermissionDenied: the actor does not meet the organization's security baseline.
+    """
+    rows = not_over().filter(organization_id=organization_id).select_related("custom_role")
+    if actor.is_system:
+        return rows
+    if actor.barred_from(organization_id):
+        authorize(actor, Permission.MEMBER_READ, organization_id=organization_id)
+    held = permissions_of(actor, organization_id=organization_id)
+    visible = Q(pk__in=[])
+    if actor.kind in PrincipalType and actor.organization_id in {None, organization_id}:
+        visible |= Q(principal_type=actor.kind, principal_id=UUID(actor.id))
+    if Permission.MEMBER_READ in held:
+        visible |= Q(resource_type=ResourceType.ORGANIZATION)
+    if Permission.PROJECT_READ in held:
+        visible |= ~Q(resource_type=ResourceType.ORGANIZATION)
+    else:
+        visible |= Q(project_id__in=_projects_read_by(actor, organization_id))
+    return rows.filter(visible)
+
+
+def _projects_read_by(actor: Actor, organization_id: UUID) -> set[UUID]:
+    named = {binding.project_id for binding in actor.bindings if binding.project_id}
+    return {
+        project_id
+        for project_id in named
+        if Permission.PROJECT_READ
+        in permissions_of(actor, organization_id=organization_id, project_id=project_id)
+    }
+
+
+def knows_project(actor: Actor, organization_id: UUID, project_id: UUID) -> bool:
+    """Whether the actor may know of the project: by a role on it or in it, or by seeing them all.
+
+    A role on the organization alone does not tell of its projects.
+    """
+    held = permissions_of(actor, organization_id=organization_id, project_id=project_id)
+    return Permission.PROJECT_READ in held or any(
+        binding.organization_id == organization_id and binding.project_id == project_id
+        for binding in actor.bindings
+    )
+
+
+def get_binding(actor: Actor, organization_id: UUID, binding_id: UUID) -> RoleBinding:
+    """The role binding.
+
+    Raises:
+        NotFound: there is none, or none that the actor may see.
+        PermissionDenied: the actor does not meet the organization's security baseline.
+    """
+    row = bindings_visible_to(actor, organization_id).filter(pk=binding_id).first()
+    if row is None:
+        raise no_such(f"role binding {binding_id}")
+    return row

@@ -92,6 +92,15 @@ API = {
 }
 # The Admin API, for access tokens and signed-in people: test_admin_urls.py.
 ADMIN = {
+    "admin/groups",
+    "admin/groups/<uuid:group_id>",
+    "admin/groups/<uuid:group_id>/members",
+    "admin/groups/<uuid:group_id>/members/<uuid:user_id>",
+    "admin/permissions",
+    "admin/role-bindings",
+    "admin/role-bindings/<uuid:binding_id>",
+    "admin/roles",
+    "admin/roles/<uuid:role_id>",
     "admin/organizations/<uuid:organization_id>/quotas",
     "admin/projects",
     "admin/projects/<uuid:project_id>",
