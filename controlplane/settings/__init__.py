@@ -273,6 +273,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "remove-expired-roles": {
+        "task": "orgs.tasks.remove_expired_roles",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "forget-old-decisions": {
+        "task": "orgs.tasks.forget_old_decisions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "deliver-mail": {
         "task": "orgs.tasks.deliver_due_mail",
         "schedule": 10.0,
