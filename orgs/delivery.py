@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from datetime import timedelta
-from smtplib import SMTPException, SMTPNotSupportedError, SMTPRecipientsRefused
+from smtplib import SMTPException, SMTPRecipientsRefused
 from uuid import UUID
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
+from django.core.mail import EmailMultiAlternatives, get_connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -48,12 +49,16 @@ def deliver(mail_id: UUID) -> None:
     if mail.expires_at <= now:
         _end(mail, error=mail.error or "It expired before it could be delivered.")
         return
+    connection = get_connection()
+    message = _message(mail)
+    message.connection = connection
     try:
-        _message(mail).send()
+        with closing(connection):  # it may be half open: Django leaves that behind
+            message.send()
     except SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         _failed(mail, error, final=all(code in PERMANENT for code in codes))
-    except (SMTPNotSupportedError, ValueError) as error:
+    except ValueError as error:  # an address or a subject that can't be put on the wire
         _failed(mail, error, final=True)
     except (SMTPException, OSError) as error:
         _failed(mail, error, final=False)
