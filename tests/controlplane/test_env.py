@@ -221,3 +221,106 @@ class FolderTests:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv(NAME, "here")
         assert env.folder(NAME, Path("/elsewhere")) == tmp_path / "here"
+
+
+class MailServerTests:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (
+                "smtp://u:p@mail.example",
+                env.MailServer("mail.example", 587, "u", "p", implicit_tls=False, start_tls=True),
+            ),
+            (
+                "smtps://me%40x:p%2Fw%3A@mail.example:4650/",
+                env.MailServer(
+                    "mail.example", 4650, "me@x", "p/w:", implicit_tls=True, start_tls=False
+                ),
+            ),
+            (
+                "smtps://[2001:db8::1]",
+                env.MailServer("2001:db8::1", 465, "", "", implicit_tls=True, start_tls=False),
+            ),
+            (
+                "smtp://localhost:25?tls=false",
+                env.MailServer("localhost", 25, "", "", implicit_tls=False, start_tls=False),
+            ),
+            (
+                "smtp://mail.example?tls=true",
+                env.MailServer("mail.example", 587, "", "", implicit_tls=False, start_tls=True),
+            ),
+        ],
+    )
+    def test_addresses(
+        self, monkeypatch: pytest.MonkeyPatch, value: str, expected: env.MailServer
+    ) -> None:
+        monkeypatch.setenv(NAME, value)
+        assert env.mail_server(NAME) == expected
+
+    def test_unset_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(NAME, "")
+        assert env.mail_server(NAME) is None
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "hush",
+            "http://u:hush@mail.example",
+            "smtp://u:hush@",
+            "smtp://u:hush@mail.example:x",
+            "smtp://u:hush@mail.example:0",
+            "smtp://u:hush@mail.example:70000",
+            "smtp://u:hush@mail.example/path",
+            "smtp://u:hush@mail.example#x",
+            "smtp://u:hush@mail.example?tls=perhaps",
+            "smtp://u:hush@mail.example?starttls=true",
+            "smtp://u:hush@mail.example?tls",
+            "smtp://hush@mail.example",
+            "smtp://u:hush@[mail",
+            "smtp://u:hush@a b",
+        ],
+    )
+    def test_anything_else_is_named_but_not_repeated(
+        self, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        monkeypatch.setenv(NAME, value)
+        with pytest.raises(ImproperlyConfigured, match=NAME) as caught:
+            env.mail_server(NAME)
+        assert "hush" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+    @pytest.mark.parametrize(
+        "value", ["smtp://mail.example?tls=false", "smtps://localhost?tls=false"]
+    )
+    def test_without_tls_only_on_this_machine(
+        self, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        monkeypatch.setenv(NAME, value)
+        with pytest.raises(ImproperlyConfigured, match="on this machine"):
+            env.mail_server(NAME)
+
+    def test_it_does_not_show_its_password(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(NAME, "smtp://u:hush@mail.example")
+        assert "hush" not in repr(env.mail_server(NAME))
+
+
+class MailboxTests:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("a@example.com", "a@example.com"),
+            ("Acme Search <a@example.com>", "Acme Search <a@example.com>"),
+            ("a@[127.0.0.1]", "a@[127.0.0.1]"),
+        ],
+    )
+    def test_addresses(self, monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> None:
+        monkeypatch.setenv(NAME, value)
+        assert env.mailbox(NAME, "x@example.com") == expected
+
+    @pytest.mark.parametrize(
+        "value", ["a", "a@", "@b", "a@b, c@d", "a@b\nBcc: c@d", "<>", "a b@c@d", "é@example.com"]
+    )
+    def test_anything_else_is_named(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv(NAME, value)
+        with pytest.raises(ImproperlyConfigured, match="one e-mail address"):
+            env.mailbox(NAME, "x@example.com")
