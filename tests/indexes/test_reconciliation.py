@@ -21,6 +21,8 @@ from indexes.probe import is_healthy
 from indexes.reconciliation import Report, reconcile
 from indexes.selectors import route_for
 from kms.certificates import load_pair, write_pair
+from projects.services import archive_project, restore_project
+from tests.factories import SYSTEM
 from tests.indexes.conftest import make_index, provision
 from tests.indexes.processes import Processes, is_alive, wait_for
 from tests.indexes.test_provisioning import process_of
@@ -111,6 +113,29 @@ class RepairTests:
     ) -> None:
         platform.stop("supervisor")
         assert "supervisord does not answer" in reconcile().drift[0]
+
+
+class ArchiveTests:
+    def test_the_servers_of_an_archived_project_rest_and_come_back(
+        self, deployment: Deployment
+    ) -> None:
+        index = deployment.index
+        pid = process_of(deployment)
+        archive_project(actor=SYSTEM, project_id=index.project_id)
+        assert reconcile().stopped == [deployment.pk]
+        wait_for(lambda: not is_alive(pid), "the server's end")
+        index.refresh_from_db()
+        assert (index.state, index.is_ready) == (Index.State.READY, False)
+        assert "is archived" in index.cause
+        assert files.record_path(deployment.pk).exists()
+        reconcile()
+        assert state_of(deployment) in {None, ProcessState.STOPPED}
+        restore_project(actor=SYSTEM, project_id=index.project_id)
+        assert deployment.pk in reconcile_until(deployment).started
+        wait_for(lambda: state_of(deployment) is ProcessState.RUNNING, "running")
+        reconcile()
+        index.refresh_from_db()
+        assert index.is_ready
 
 
 class OrphanTests:
