@@ -125,6 +125,7 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "entitlements",
         "expires_at",
         "force_encryption_with_cmek",
+        "found_at",
         "from_seq",
         "group_id",
         "host",

@@ -57,7 +57,7 @@ def create(request: PageRequest, project_id: UUID) -> HttpResponse:
                 project=found,
                 name=form.cleaned_data["name"],
                 roles=form.chosen_roles(),
-                expires_at=form.expires_at(),
+                limits={"expires_at": form.expires_at()},
                 key_id=key_id,
             )
         except AlreadyExists as error:

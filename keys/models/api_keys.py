@@ -68,6 +68,8 @@ class ApiKey(models.Model):
     allowed_ips = models.JSONField(default=list, blank=True)
     # Empty: what the project says.
     leak_policy = models.CharField(max_length=16, choices=LeakPolicy, blank=True)
+    # When it was last found in the open.
+    leak_reported_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_operation = models.CharField(max_length=64, blank=True)
     last_used_index_id = models.UUIDField(null=True, blank=True)

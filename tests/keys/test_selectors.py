@@ -66,7 +66,7 @@ class VerifyKeyTests:
             actor=SYSTEM,
             project=make_project(),
             name="short",
-            expires_at=timezone.now() + timedelta(hours=1),
+            limits={"expires_at": timezone.now() + timedelta(hours=1)},
         )
         assert verify_key(secret) is not None
         ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now())
