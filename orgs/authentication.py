@@ -76,7 +76,7 @@ def has_mfa(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> boo
     if not any(proof.get("method") == "mfa" for proof in _proofs(request, user)):
         return False
     kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-    return Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists()
+    return bool(Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists())
 
 
 def actor_of(request: HttpRequest, user: User) -> Actor:

@@ -117,7 +117,7 @@ def remove_second_factors(*, actor: Actor, user: User) -> int:
     """
     if not actor.is_system:
         raise PermissionDenied("Only the platform's operator removes a person's second factors.")
-    count, _ = Authenticator.objects.filter(user=user).delete()
+    count: int = Authenticator.objects.filter(user=user).delete()[0]
     if count:
         record_for_person(
             EventType.MFA_DISABLED, actor=actor, user=user, detail={"kind": "all", "count": count}

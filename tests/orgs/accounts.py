@@ -13,7 +13,6 @@ from django.core.mail import EmailMessage
 
 from audit.models import AuditEvent
 from orgs import delivery
-from orgs.models import User
 from tests.orgs.passkeys import SoftPasskey
 from tests.pages import Browser
 
@@ -31,13 +30,13 @@ def received(to: str) -> list[EmailMessage]:
 
 def link_in(message: EmailMessage) -> str:
     """The path of the one link in a message that is meant to be opened."""
-    (path,) = re.findall(r"^https://localhost:8443(/accounts/\S+)$", message.body, re.M)
+    (path,) = re.findall(r"^https://localhost:8443(/accounts/\S+)$", str(message.body), re.M)
     return str(path)
 
 
 def code(secret: str, *, steps: int = 0) -> str:
     """What an authenticator app shows, now or so many half minutes later."""
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
+    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps)))
 
 
 def set_up_app(browser: Browser) -> str:
@@ -79,8 +78,3 @@ def events(kind: str) -> list[AuditEvent]:
 def is_signed_in(browser: Browser) -> bool:
     """Whether the browser's next request finds somebody signed in."""
     return bool(browser.get("/accounts/sessions/").status_code == 200)
-
-
-def reauthenticate_again(browser: Browser, user: User) -> None:
-    """Let the last proof of who is there be too long ago."""
-    browser.prove(user, seconds_ago=3000)

@@ -32,7 +32,7 @@ class Mailroom:
     replies: list[str] = field(default_factory=list)
     refused_recipient: str = ""
 
-    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+    async def handle_RCPT(
         self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if self.refused_recipient:
@@ -40,13 +40,11 @@ class Mailroom:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(  # noqa: N802  aiosmtpd's name
-        self, server: Any, session: Any, envelope: Envelope
-    ) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
         if self.replies:
             return self.replies.pop(0)
         content = envelope.original_content or b""
-        self.received.append(message_from_bytes(content, policy=policy.default))  # type: ignore[arg-type]  # the default policy makes EmailMessage
+        self.received.append(message_from_bytes(content, policy=policy.default))
         self.connections_with_tls.append(session.ssl is not None)
         return "250 Accepted"
 
@@ -62,7 +60,8 @@ def serving(
     *, certificate: tuple[Path, Path] | None = None, implicit_tls: bool = False
 ) -> Iterator[tuple[Mailroom, int]]:
     """A server on a free port of this machine; with a certificate it demands TLS and a password."""
-    room, options = Mailroom(), {}
+    room = Mailroom()
+    options: dict[str, Any] = {}
     if certificate is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*certificate)
@@ -72,7 +71,7 @@ def serving(
             options |= {"ssl_context": context, "auth_require_tls": False}
         else:
             options |= {"tls_context": context, "require_starttls": True, "auth_required": True}
-    controller = Controller(room, hostname="127.0.0.1", port=0, **options)  # type: ignore[arg-type]  # its options by name
+    controller = Controller(room, hostname="127.0.0.1", port=0, **options)
     controller.port = free_port()
     controller.start()
     try:

@@ -12,7 +12,6 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from fido2 import cbor
-from fido2.cose import ES256
 
 ORIGIN = "https://localhost:8443"
 PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40
@@ -43,7 +42,17 @@ class SoftPasskey:
 
     def create(self, options: dict[str, Any], *, resident: bool = True) -> dict[str, Any]:
         """The answer to creation options: a new public key."""
-        public = cbor.encode(dict(ES256.from_cryptography_key(self.key.public_key())))
+        numbers = self.key.public_key().public_numbers()
+        # ES256 on P-256 (RFC 9053, sections 2.1 and 7.1).
+        public = cbor.encode(
+            {
+                1: 2,
+                3: -7,
+                -1: 1,
+                -2: numbers.x.to_bytes(32, "big"),
+                -3: numbers.y.to_bytes(32, "big"),
+            }
+        )
         attested = bytes(16) + len(self.id).to_bytes(2, "big") + self.id + public
         self.handle = options["user"]["id"]
         attestation = {

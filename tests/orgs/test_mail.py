@@ -326,9 +326,7 @@ class FolderTests:
         assert SECRET in file.read_text()
         assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
 
-    def test_a_folder_that_can_not_be_written_is_tried_again(
-        self, db: None, folder: Path
-    ) -> None:
+    def test_a_folder_that_can_not_be_written_is_tried_again(self, db: None, folder: Path) -> None:
         folder.write_text("in the way")
         row = send()
         deliver_mail(str(row.pk))

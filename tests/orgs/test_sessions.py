@@ -79,7 +79,7 @@ class ListTests:
         form = {"oldpassword": PASSWORD, "password1": "another good passphrase"}
         here.post("/accounts/password/change/", {**form, "password2": form["password1"]})
         alice.refresh_from_db()
-        (left,) = sessions_of(alice, current=here.session.session_key)
+        (left,) = sessions_of(alice, current=here.session.session_key or "")
         assert left.is_current
 
     def test_idle_ones_are_not_in_it(self, alice: User) -> None:
