@@ -174,5 +174,5 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
     }
 )
 # Callers mention these only to say that they changed.
-SECRET_FIELDS: frozenset[str] = frozenset({"password", "secret"})
+SECRET_FIELDS: frozenset[str] = frozenset({"config", "jwks", "password", "secret"})
 REDACTED = "(not public)"

@@ -237,6 +237,7 @@ class Stream(models.Model):
     # Who delivers now, and until when nobody else may.
     lease = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
+    version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

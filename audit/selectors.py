@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Max, Min, Q
 
 from audit import merkle, notes
 from audit.merkle import Node, fold, nodes_of
@@ -91,6 +92,19 @@ def checkpoint_of(log_id: UUID, size: int | None = None) -> str:
     return notes.sign(notes.Tree(origin_of(log_id), size, root_of(log_id, size)), signing_key())
 
 
+def leaf_of(log_id: UUID, seq: int) -> bytes:
+    """The leaf hash of event `seq`.
+
+    Raises:
+        NoSuchSize: the log has no such event.
+    """
+    places = SealedEvent.objects.filter(log_id=log_id, seq=seq)
+    found = places.values_list("leaf_hash", flat=True).first()
+    if found is None:
+        raise NoSuchSize(f"The log has {size_of(log_id)} events: there is no event {seq}.")
+    return bytes(found)
+
+
 def inclusion_proof(log_id: UUID, seq: int, size: int | None = None) -> Proof:
     """That event `seq` is in the log of `size` events (now: None).
 
@@ -132,6 +146,25 @@ def _check(log_id: UUID, size: int | None) -> int:
     if not 0 <= size <= held:
         raise NoSuchSize(f"The log has {held} events; it never had {size}.")
     return size
+
+
+def range_of(log_id: UUID, since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    """The shortest part of the log that has all its events from `since` up to, not including,
+    `until`.
+
+    Others may lie between them: places are given in the order of sealing, not of time.
+    """
+    events = AuditEvent.objects.filter(organization_id=log_id)
+    if since is not None:
+        events = events.filter(time__gte=since)
+    if until is not None:
+        events = events.filter(time__lt=until)
+    found = SealedEvent.objects.filter(log_id=log_id, event_id__in=events.values("pk")).aggregate(
+        first=Min("seq"), last=Max("seq")
+    )
+    if found["first"] is None:
+        return 0, 0
+    return found["first"], found["last"] + 1
 
 
 def sealed_events(
