@@ -8,7 +8,7 @@ JOBS ?= 2
 export PIP_ONLY_BINARY := :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up doctor test test-postgres lint bench protos clean
+.PHONY: help demo up doctor test test-postgres lint bench protos openapi clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,7 @@ lint: $(VENV)/.installed-dev  ## Style, types, import rules, templates, generate
 	@$(VENV)/bin/djlint --check --lint --quiet templates
 	@$(PY) -m protos.generate --check
 	@$(PY) manage.py makemigrations --check --dry-run
+	@$(PY) manage.py openapi --check
 
 bench: $(VENV)/.installed-dev  ## Measure the budgets, as ratios within one run
 	@$(PIP) install --quiet -r benchmarks/requirements.txt
@@ -58,6 +59,9 @@ bench: $(VENV)/.installed-dev  ## Measure the budgets, as ratios within one run
 
 protos: $(VENV)/.installed-dev  ## Generate the stubs and the gateway's descriptor again
 	@$(PY) -m protos.generate
+
+openapi: $(VENV)/.installed  ## Write docs/openapi.json, the description of the REST API, again
+	@$(PY) manage.py openapi
 
 clean:  ## Remove what was installed and generated; the platform's data in var/ stays
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 API_PREFIXES = (
     *("/indexes", "/collections", "/backups", "/admin/", "/api/", "/oauth/", "/.well-known/"),
-    "/healthz",
+    *("/assistant/", "/healthz"),
 )
 """Paths of programs: their answers are JSON whatever the client says it accepts."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from controlplane.views import health
+from controlplane.views import api_document, health
 
 urlpatterns = [
     path("healthz", health, name="health"),
+    path("api/openapi.json", api_document, name="api-document"),
     path("accounts/", include("orgs.account.urls")),
     path("", include("orgs.api.urls")),
     path("", include("projects.api.urls")),

@@ -1,4 +1,4 @@
-"""The control plane's own pages: none but the probe."""
+"""The control plane's own answers: the probe, and what the API looks like."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from controlplane import openapi
 
 
 @never_cache
@@ -20,3 +22,9 @@ def health(request: HttpRequest) -> HttpResponse:
             "The database does not answer.\n", status=503, content_type="text/plain"
         )
     return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_safe
+def api_document(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI document. No secret, so nobody has to sign in for it."""
+    return HttpResponse(openapi.text(), content_type="application/json")

@@ -19,5 +19,6 @@ urlpatterns = [
     path("indexes/<str:name>", views.IndexDetailView.as_view(), name="detail"),
     path("collections", views.CollectionsView.as_view(), name="collections"),
     path("collections/<str:name>", views.CollectionDetailView.as_view(), name="collection"),
+    path("assistant/assistants", views.AssistantsView.as_view(), name="assistants"),
     path("projects/<uuid:project_id>/indexes/", pages.project, name="project"),
 ]

@@ -111,11 +111,19 @@ class Schema(AutoSchema):
             common.append(IDEMPOTENCY_KEY)
         return [*super().get_override_parameters(), *common]
 
+    def get_tags(self) -> list[str]:
+        """What the path is about: its first part besides `admin`."""
+        parts = [part for part in self._tokenize_path() if part != "admin"]
+        return parts[:1]
+
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         found: dict[str, Any] = super()._get_response_bodies(direction)
         statuses = [*ALWAYS]
-        if self.get_request_serializer() or self.method in {"POST", "PATCH", "PUT"}:
+        statuses += getattr(self.view, "common_errors", ())
+        if self.method in {"POST", "PATCH", "PUT"}:
             statuses += WITH_BODY
+        if "{" in self.path:
+            statuses.append(404)
         if self.method == "POST" and getattr(self.view, "is_idempotent", False):
             statuses.append(409)
         for status, answer in errors(*statuses).items():

@@ -278,3 +278,9 @@ def _content(response: HttpResponse) -> bytes:
     if not isinstance(response, Response):
         return response.content
     return b"" if response.data is None else JSONRenderer().render(response.data)
+
+
+def rendered(row: object, output: type[Serializer[Any]]) -> dict[str, Any]:
+    """One row as `output` shows it."""
+    found: dict[str, Any] = dict(output(cast("Any", row)).data)
+    return found

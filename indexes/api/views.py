@@ -7,21 +7,35 @@ from typing import Protocol, cast
 from uuid import UUID
 
 from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from indexes import services
+from indexes.api.documents import (
+    CONFIGURE,
+    CREATE,
+    NOT_OFFERED,
+    PROJECT,
+    REFUSED_CREDENTIAL,
+    VERSION,
+    IndexListSerializer,
+    IndexSerializer,
+    empty_list,
+)
+from indexes.api.documents import (
+    DRY_RUN_HEADER as DRY_RUN_PARAMETER,
+)
 from indexes.api.representation import index_json
 from indexes.api.shapes import parse_configure, parse_create
 from indexes.selectors import find_project, find_scope, get_index, list_indexes
 from orgs.actors import Actor
 from orgs.errors import InvalidArgument, NotFound
 from orgs.permissions import Permission
-from projects.api.serializers import preview_json
-from rest.parsers import StrictJSONParser
+from projects.api.serializers import PreviewSerializer, preview_json
+from rest.schema import DRY_RUN, errors
+from rest.views import IdempotentView
 from rest.wording import shown
 
 VERSION_HEADER = "X-Pinecone-Api-Version"
@@ -56,14 +70,16 @@ def _shows_token(request: Request) -> bool:
     return request.headers.get("Authorization", "")[:7].lower() == "bearer "
 
 
-class IndexView(APIView):
+class IndexView(IdempotentView):
     """What the operations share: strict JSON, and who asks.
 
     An API key speaks for its project; a service account's token comes with `X-Project-Id`.
     """
 
-    parser_classes: tuple[type[BaseParser], ...] = (StrictJSONParser,)
     http_method_names = ("get", "head", "post", "patch", "delete")
+    common_parameters = (VERSION, PROJECT)
+    # The header that names the project may be malformed, missing or foreign.
+    common_errors = (400, 404)
 
     def perform_authentication(self, request: Request) -> None:
         """Find out who asks, by one credential.
@@ -85,8 +101,8 @@ class IndexView(APIView):
         """As everywhere, but since 2026-07 a refused credential is answered in plain text."""
         answer = super().handle_exception(exc)
         version = api_version(self.request)
-        refused = isinstance(exc, AuthenticationFailed | NotAuthenticated)
-        if refused and version is not None and version >= TYPED_SCHEMAS:
+        is_new = version is not None and version >= TYPED_SCHEMAS
+        if is_new and isinstance(exc, AuthenticationFailed | NotAuthenticated):
             plain = HttpResponse(str(exc.detail), content_type="text/plain", status=401)
             plain["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return cast("Response", plain)
@@ -96,6 +112,11 @@ class IndexView(APIView):
     def actor(self) -> Actor:
         """Who asks."""
         return cast("_Principal", self.request.user).actor
+
+    @property
+    def scope(self) -> str:
+        """Who asks, in which project."""
+        return f"{super().scope}:{self.project_id}"
 
     @property
     def project_id(self) -> UUID:
@@ -148,11 +169,25 @@ class IndexView(APIView):
 class IndexesView(IndexView):
     """`/indexes`"""
 
+    @extend_schema(
+        operation_id="list_indexes", responses={200: IndexListSerializer, **REFUSED_CREDENTIAL}
+    )
     def get(self, request: Request) -> Response:
         """All indexes of the project."""
         indexes = list_indexes(self.actor, self.project_id)
         return Response({"indexes": [index_json(index) for index in indexes]})
 
+    @extend_schema(
+        operation_id="create_index",
+        parameters=[DRY_RUN, DRY_RUN_PARAMETER],
+        request=CREATE,
+        responses={
+            200: PreviewSerializer,
+            201: IndexSerializer,
+            **errors(402, 409, 412),
+            **REFUSED_CREDENTIAL,
+        },
+    )
     def post(self, request: Request) -> Response:
         """Create one; it is Initializing when this answers."""
         dry_run, project_id, spec = self.dry_run, self.project_id, parse_create(request.data)
@@ -166,10 +201,23 @@ class IndexesView(IndexView):
 class IndexDetailView(IndexView):
     """`/indexes/{name}`"""
 
+    @extend_schema(
+        operation_id="describe_index", responses={200: IndexSerializer, **REFUSED_CREDENTIAL}
+    )
     def get(self, request: Request, name: str) -> Response:
         """Describe one."""
         return Response(index_json(get_index(self.actor, self.project_id, name)))
 
+    @extend_schema(
+        operation_id="configure_index",
+        request=CONFIGURE,
+        responses={
+            200: IndexSerializer,
+            202: IndexSerializer,
+            **errors(402, 409, 412),
+            **REFUSED_CREDENTIAL,
+        },
+    )
     def patch(self, request: Request, name: str) -> Response:
         """Change tags or deletion protection."""
         changes = parse_configure(request.data)
@@ -184,15 +232,28 @@ class IndexDetailView(IndexView):
         status = 202 if version is not None and version < TYPED_SCHEMAS else 200
         return Response(index_json(index), status=status)
 
+    @extend_schema(
+        operation_id="delete_index", responses={202: None, **errors(409, 412), **REFUSED_CREDENTIAL}
+    )
     def delete(self, request: Request, name: str) -> Response:
         """Delete one; repeating it while it is Terminating is accepted again."""
         services.delete_index(actor=self.actor, project_id=self.project_id, name=name)
         return Response(status=202)
 
 
+@extend_schema_view(
+    get=extend_schema(exclude=True),
+    patch=extend_schema(exclude=True),
+    delete=extend_schema(exclude=True),
+)
 class CreateForModelView(IndexDetailView):
     """`/indexes/create-for-model`, which may also be an index of that name."""
 
+    @extend_schema(
+        operation_id="create_index_for_model",
+        request=NOT_OFFERED,
+        responses={**errors(400), **REFUSED_CREDENTIAL},
+    )
     def post(self, request: Request, name: str) -> Response:
         """Refused, with the way to the same end."""
         find_project(self.actor, self.project_id, Permission.INDEX_CREATE)
@@ -205,11 +266,20 @@ class CreateForModelView(IndexDetailView):
 class CollectionsView(IndexView):
     """`/collections`: legacy copies of pod indexes, of which there are none."""
 
+    @extend_schema(
+        operation_id="list_collections",
+        responses={200: empty_list("collections"), **REFUSED_CREDENTIAL},
+    )
     def get(self, request: Request) -> Response:
         """The empty list that clients expect, such as when they clean up a project."""
         find_scope(self.actor, self.project_id, Permission.INDEX_READ)
         return Response({"collections": []})
 
+    @extend_schema(
+        operation_id="create_collection",
+        request=NOT_OFFERED,
+        responses={**errors(400), **REFUSED_CREDENTIAL},
+    )
     def post(self, request: Request) -> Response:
         """Refused: there are no pod indexes to copy."""
         find_project(self.actor, self.project_id, Permission.INDEX_CREATE)
@@ -222,12 +292,31 @@ class CollectionsView(IndexView):
 class CollectionDetailView(IndexView):
     """`/collections/{name}`: none exists."""
 
+    @extend_schema(
+        operation_id="describe_collection", responses={**errors(404), **REFUSED_CREDENTIAL}
+    )
     def get(self, request: Request, name: str) -> Response:
         """Not found."""
         find_scope(self.actor, self.project_id, Permission.INDEX_READ)
         raise NotFound(f"No collection {shown(name)}: this installation has no collections.")
 
+    @extend_schema(
+        operation_id="delete_collection", responses={**errors(404), **REFUSED_CREDENTIAL}
+    )
     def delete(self, request: Request, name: str) -> Response:
         """Not found."""
         find_scope(self.actor, self.project_id, Permission.INDEX_DELETE)
         raise NotFound(f"No collection {shown(name)}: this installation has no collections.")
+
+
+class AssistantsView(IndexView):
+    """`/assistant/assistants`: chat over documents, which this installation does not offer."""
+
+    @extend_schema(
+        operation_id="list_assistants",
+        responses={200: empty_list("assistants"), **REFUSED_CREDENTIAL},
+    )
+    def get(self, request: Request) -> Response:
+        """The empty list that clients expect when they clean up a project."""
+        find_scope(self.actor, self.project_id, Permission.INDEX_READ)
+        return Response({"assistants": []})

@@ -54,6 +54,8 @@ class SessionAuthentication(authentication.SessionAuthentication):
 class OrganizationView(AdminView):
     """A view within one organization."""
 
+    # The header that names the organization may be malformed, missing or foreign.
+    common_errors = (400, 404)
     common_parameters: ClassVar[tuple[OpenApiParameter, ...]] = (
         OpenApiParameter(
             ORGANIZATION_HEADER,

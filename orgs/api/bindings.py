@@ -80,7 +80,7 @@ class FlipSerializer(serializers.Serializer[Flip]):
     lost = serializers.ListField(child=serializers.CharField())
 
 
-class PreviewSerializer(serializers.Serializer[Any]):
+class FlipsSerializer(serializers.Serializer[Any]):
     """What a change would flip. A project that is not listed changes as the organization does, an
     index as its project."""
 
@@ -163,7 +163,7 @@ class RoleBindingView(OrganizationView):
         operation_id="delete_role_binding",
         parameters=[DRY_RUN],
         request=None,
-        responses={200: PreviewSerializer, 202: ACCEPTED, **errors(400, 403, 404, 409)},
+        responses={200: FlipsSerializer, 202: ACCEPTED, **errors(400, 403, 404, 409)},
     )
     def delete(self, request: Request, binding_id: UUID) -> Response:
         """Take a role away, at once."""

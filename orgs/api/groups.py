@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orgs.api.base import OrganizationView
-from orgs.api.bindings import ACCEPTED, PreviewSerializer, previewed
+from orgs.api.bindings import ACCEPTED, FlipsSerializer, previewed
 from orgs.models import Group, GroupMembership, PrincipalType
 from orgs.selectors.groups import get_group, groups_of, members_of_group
 from orgs.services import groups as services
@@ -184,7 +184,7 @@ class GroupMemberView(OrganizationView):
         operation_id="remove_group_member",
         parameters=[DRY_RUN],
         request=None,
-        responses={200: PreviewSerializer, 202: ACCEPTED, **errors(400, 403, 404, 409)},
+        responses={200: FlipsSerializer, 202: ACCEPTED, **errors(400, 403, 404, 409)},
     )
     def delete(self, request: Request, group_id: UUID, user_id: UUID) -> Response:
         """Take a person out of the group."""
