@@ -464,6 +464,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "controlplane.negotiation.AlwaysJson",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "rest.schema.Schema",
     "EXCEPTION_HANDLER": "controlplane.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
@@ -487,6 +488,7 @@ TAMARACK_ADMIN_AUTHENTICATION = [
     "keys.authentication.BearerAuthentication",
     "orgs.api.base.SessionAuthentication",
 ]
+
 # ---- Logs: one JSON object a line on stderr, which the supervisor keeps in log/ ------------------
 LOGGING = {
     "version": 1,
@@ -501,10 +503,4 @@ LOGGING = {
             for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")
         },
     },
-    "DEFAULT_SCHEMA_CLASS": "rest.schema.Schema",
 }
-# Who may call the Admin API. The first that knows the kind of credential decides.
-TAMARACK_ADMIN_AUTHENTICATION = [
-    "keys.authentication.BearerAuthentication",
-    "orgs.api.base.SessionAuthentication",
-]
