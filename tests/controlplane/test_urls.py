@@ -94,6 +94,14 @@ API = {
 }
 # The Admin API, for access tokens and signed-in people: test_admin_urls.py.
 ADMIN = {
+    "admin/federation/issuers",
+    "admin/federation/issuers/<uuid:issuer_id>",
+    "admin/federation/rules",
+    "admin/federation/rules/<uuid:rule_id>",
+    "admin/federation/rules/test",
+    "admin/decisions",
+    "admin/decisions/<uuid:decision_id>",
+    "admin/decisions/explain",
     "admin/groups",
     "admin/groups/<uuid:group_id>",
     "admin/groups/<uuid:group_id>/members",
@@ -103,6 +111,11 @@ ADMIN = {
     "admin/role-bindings/<uuid:binding_id>",
     "admin/roles",
     "admin/roles/<uuid:role_id>",
+    "admin/service-accounts",
+    "admin/service-accounts/<uuid:account_id>",
+    "admin/service-accounts/<uuid:account_id>/rotate-secret",
+    "admin/service-accounts/<uuid:account_id>/secrets",
+    "admin/service-accounts/<uuid:account_id>/secrets/<uuid:secret_id>",
     "admin/organizations/<uuid:organization_id>/quotas",
     "admin/projects",
     "admin/projects/<uuid:project_id>",
