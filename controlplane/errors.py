@@ -13,6 +13,7 @@ from django.template import loader
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from controlplane.denials import DECISION_HEADER, decision_of
 from kms.envelope import KeyUnavailable
 from orgs.errors import Code, Refused, TooManyRequests
 from rest.errors import Refusal
@@ -76,11 +77,18 @@ class Answer:
     code: str
     message: str
     headers: dict[str, str] = field(default_factory=dict)
+    decision_id: str = ""
 
     @property
     def body(self) -> dict[str, object]:
-        """`{"status", "error": {"code", "message"}}`, as Pinecone's clients read it."""
-        return {"status": self.status, "error": {"code": self.code, "message": self.message}}
+        """`{"status", "error": {"code", "message"}}`, as Pinecone's clients read it.
+
+        A denial that can be looked up adds `details`.
+        """
+        error: dict[str, object] = {"code": self.code, "message": self.message}
+        if self.decision_id:
+            error["details"] = {"decision_id": self.decision_id}
+        return {"status": self.status, "error": error}
 
 
 def answer_to(error: Exception) -> Answer | None:
@@ -89,7 +97,9 @@ def answer_to(error: Exception) -> Answer | None:
         headers = {"Retry-After": str(error.retry_after)}
         return Answer(STATUS[error.code], error.code.value, error.message, headers)
     if isinstance(error, Refused):
-        return Answer(STATUS[error.code], error.code.value, error.message)
+        decision_id = str(decision_of(error) or "")
+        headers = {DECISION_HEADER: decision_id} if decision_id else {}
+        return Answer(STATUS[error.code], error.code.value, error.message, headers, decision_id)
     if isinstance(error, Refusal):
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return Answer(error.status_code, error.code, error.message, headers)
@@ -137,6 +147,7 @@ def respond(request: HttpRequest, answer: Answer) -> HttpResponse:
             "title": TITLES.get(answer.status, "This did not work"),
             "message": answer.message,
             "request_id": getattr(request, "request_id", ""),
+            "decision_id": answer.decision_id,
         },
     )
     return HttpResponse(text, status=answer.status, headers=answer.headers)
