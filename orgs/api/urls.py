@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from orgs.api import bindings, groups, roles
+from orgs.api import bindings, decisions, groups, roles
 
 urlpatterns: list[URLPattern] = [
     path("admin/permissions", roles.PermissionsView.as_view()),
@@ -10,6 +10,9 @@ urlpatterns: list[URLPattern] = [
     path("admin/roles/<uuid:role_id>", roles.RoleView.as_view()),
     path("admin/role-bindings", bindings.RoleBindingsView.as_view()),
     path("admin/role-bindings/<uuid:binding_id>", bindings.RoleBindingView.as_view()),
+    path("admin/decisions", decisions.DecisionsView.as_view()),
+    path("admin/decisions/explain", decisions.ExplainView.as_view()),
+    path("admin/decisions/<uuid:decision_id>", decisions.DecisionView.as_view()),
     path("admin/groups", groups.GroupsView.as_view()),
     path("admin/groups/<uuid:group_id>", groups.GroupView.as_view()),
     path("admin/groups/<uuid:group_id>/members", groups.GroupMembersView.as_view()),
