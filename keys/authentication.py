@@ -30,19 +30,28 @@ class ApiKeyPrincipal:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Accepts a usable API key; one text for missing, unknown, wrong, expired and revoked."""
+    """Accepts a usable API key; one text for missing, unknown, wrong, expired and revoked.
+
+    Who has such a key hears why it may not be used from where they are.
+    """
 
     def authenticate(self, request: Request) -> tuple[ApiKeyPrincipal, None]:
         """The key's principal.
 
         Raises:
             AuthenticationFailed: no key, or one that is not usable.
+            PermissionDenied: it may not be used from that address, or its project is archived.
         """
         key = verify_key(request.headers.get("Api-Key", ""))
         if key is None:
             raise AuthenticationFailed(INVALID_KEY)
         http = request._request
-        actor = key.actor(ip=client_ip(http), request_id=request_id(http))
+        # The middleware names the key to the gateway's log, where its uses are counted from.
+        vars(http)["key_names"] = str(key.id), key.secret
+        ip = client_ip(http)
+        if refused := key.refusal(ip=ip, index_id=None):
+            raise PermissionDenied(refused)
+        actor = key.actor(ip=ip, request_id=request_id(http))
         return ApiKeyPrincipal(key, actor), None
 
     def authenticate_header(self, request: Request) -> str:

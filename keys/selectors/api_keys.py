@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from keys import secrets
-from keys.models import ApiKey, ApiKeySecret
+from keys.models import ApiKey, ApiKeySecret, KeyPolicy
 from keys.peppers import pepper_bytes
 from keys.policies import narrowed, too_old_at
 from orgs.actors import Actor, Binding
@@ -219,6 +220,28 @@ def find_key(actor: Actor, key_id: UUID) -> ApiKey:
     return key
 
 
+class State(StrEnum):
+    """How a key stands, the first that applies."""
+
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    NOT_YET = "not_yet"
+    ACTIVE = "active"
+
+
+def state_of(key: ApiKey) -> State:
+    """How the key stands now. No query for keys loaded `with_secrets`."""
+    now = timezone.now()
+    ends = stops_at(key)
+    if key.disabled_at is not None:
+        return State.DISABLED
+    if ends is not None and ends <= now:
+        return State.EXPIRED
+    if key.not_before is not None and key.not_before > now:
+        return State.NOT_YET
+    return State.ACTIVE
+
+
 def stops_at(key: ApiKey) -> datetime | None:
     """When the key stops working: its expiry, or the day its secret reaches the organization's
     maximum age, whichever is first; None: never. No query for keys loaded `with_secrets`.
@@ -228,3 +251,21 @@ def stops_at(key: ApiKey) -> datetime | None:
         key.current_secret.created_at, baseline.max_key_age_days if baseline else None
     )
     return min((at for at in (key.expires_at, too_old) if at is not None), default=None)
+
+
+def policy_of(actor: Actor, project: Project) -> KeyPolicy:
+    """What holds for the project's keys that don't say otherwise; of version 0 where nothing was
+    ever set.
+
+    Raises:
+        NotFound, PermissionDenied: the actor may not see the project's keys.
+    """
+    authorize(
+        actor,
+        Permission.API_KEY_READ,
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        what=f"project {project.pk}",
+    )
+    found = KeyPolicy.objects.filter(pk=project.pk).first()
+    return found or KeyPolicy(project=project, version=0)

@@ -21,6 +21,8 @@ from orgs.services.checks import VersionCheck, any_version
 from projects.models import Project
 
 URL_LENGTH = 500
+MAX_LEAKS = 100
+"""In one report."""
 
 
 @dataclass(frozen=True, slots=True)
