@@ -10,6 +10,7 @@ import qrcode
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context as allauth_context
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse  # noqa: TID251  allauth's interface
@@ -148,6 +149,11 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth s
             KeyUnavailable: the root key can't be used; then no code is right.
         """
         return provider().unwrap(WrappedKey.load(encrypted_text), context=self.CONTEXT).decode()
+
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:
+        """What a passkey is called until the person says otherwise."""
+        number = Authenticator.objects.filter(user=user, type=type).count() + 1
+        return f"Passkey {number}"
 
     def build_totp_svg(self, url: str) -> str:
         """The QR code as inline SVG: black on white whatever the theme, since cameras need that."""

@@ -65,6 +65,8 @@ class AddPasskeyForm(allauth_forms.AddWebAuthnForm):  # type: ignore[misc]  # al
         super().__init__(*args, **kwargs)
         self.fields["name"].label = "Name"
         self.fields["name"].help_text = "For you to tell your passkeys apart."
+        self.fields["passwordless"].label = "Sign in with it alone, without the password"
+        self.fields["passwordless"].help_text = "It then has to check a finger, a face or a PIN."
 
     def clean_name(self) -> str:
         """A short, printable name; an empty one is made up."""

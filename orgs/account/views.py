@@ -11,6 +11,7 @@ from typing import Any
 
 from allauth.account import views as account
 from allauth.account.adapter import get_adapter
+from allauth.account.forms import UserTokenForm
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import EmailAddress
 from allauth.mfa.base import views as mfa
@@ -179,7 +180,10 @@ class PasswordResetFromKey(account.PasswordResetFromKeyView):  # type: ignore[mi
 
     @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:
-        """Password, event and the mail that tells of it."""
+        """Password, event and the mail that tells of it, unless the link was used meanwhile."""
+        user = User.objects.select_for_update().get(pk=self.reset_user.pk)
+        if not UserTokenForm.token_generator.check_token(user, self.key):
+            return redirect(self.request.path)
         response: HttpResponse = super().form_valid(form)
         return response
 

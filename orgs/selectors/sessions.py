@@ -19,14 +19,40 @@ from orgs.models import User
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """One place where the person is signed in; `ip` and `browser` are those of the sign-in."""
+    """One place where the person is signed in; `ip` and `user_agent` are those of the sign-in."""
 
     id: int
     started_at: datetime
     seen_at: datetime
     ip: str
-    browser: str
+    user_agent: str
     is_current: bool
+
+    @property
+    def browser(self) -> str:
+        """The browser and the system that it claims to be, such as `Firefox on Linux`."""
+        browser = next((name for mark, name in BROWSERS if mark in self.user_agent), "")
+        system = next((name for mark, name in SYSTEMS if mark in self.user_agent), "")
+        return " on ".join(filter(None, (browser, system))) or self.user_agent[:40] or "Unknown"
+
+
+# What browsers call themselves; many also name those that they resemble, so the order counts.
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 def sessions_of(user: User, *, current: str) -> list[OpenSession]:
@@ -42,7 +68,7 @@ def sessions_of(user: User, *, current: str) -> list[OpenSession]:
             started_at=row.created_at,
             seen_at=row.last_seen_at,
             ip=row.ip,
-            browser=row.user_agent,
+            user_agent=row.user_agent,
             is_current=row.session_key == current,
         )
         for session in stored

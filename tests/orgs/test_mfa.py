@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from allauth.mfa.totp.internal import auth as totp_auth
 from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
+from django.db import connection
 
 from audit.models import AuditEvent
 from orgs.authentication import actor_of, has_mfa
@@ -521,3 +523,31 @@ class LostFactorTests:
     def test_nobody_else_does(self, alice: User) -> None:
         with pytest.raises(PermissionDenied):
             remove_second_factors(actor=actor_for(alice), user=alice)
+
+
+@pytest.mark.django_db(transaction=True)
+class TwoAtOnceTests:
+    def race(self, sent: str) -> int:
+        """How many of four browsers get in with the same code at the same time."""
+        browsers = [Browser(ip=f"198.51.100.{number}") for number in range(4)]
+        for browser in browsers:
+            assert browser.sign_in("alice@example.com")["Location"] == AUTHENTICATE
+
+        def send(browser: Browser) -> int:
+            try:
+                return int(browser.post(AUTHENTICATE, {"code": sent}).status_code)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(send, browsers)).count(302)
+
+    def test_a_recovery_code_lets_one_in(self) -> None:
+        browser = Browser(make_user("alice@example.com"))
+        set_up_app(browser)
+        assert self.race(recovery_codes(browser)[0]) == 1
+
+    def test_an_apps_code_lets_one_in(self, clock: Any) -> None:
+        secret = set_up_app(Browser(make_user("alice@example.com")))
+        clock.steps = 1
+        assert self.race(code(secret, steps=1)) == 1

@@ -56,7 +56,7 @@ class ListTests:
         here = signed_in(ip="203.0.113.1", agent="Firefox")
         signed_in(ip="203.0.113.2", agent="Chromium")
         page = here.get(PAGE).content.decode()
-        rows = re.findall(r"<td class=\"wrap\">(.*?)</td>\s*<td><code>(.*?)</code>", page)
+        rows = re.findall(r"<td title=.*?>(.*?)</td>\s*<td><code>(.*?)</code>", page)
         assert [(re.sub("<.*?>", "", name), ip) for name, ip in rows] == [
             ("Firefox this one", "203.0.113.1"),
             ("Chromium", "203.0.113.2"),
@@ -73,6 +73,33 @@ class ListTests:
         page = signed_in(agent="<script>alert(1)</script>" * 50).get(PAGE).content.decode()
         assert "<script>alert" not in page
         assert "&lt;script&gt;" in page
+
+    @pytest.mark.parametrize(
+        ("agent", "name"),
+        [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
+                "Firefox on Linux",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0) Chrome/150 Safari/537.36 Edg/150",
+                "Edge on Windows",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; like Mac OS X) Version/19 Safari/604.1",
+                "Safari on iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 16) Chrome/150 Safari/537.36",
+                "Chrome on Android",
+            ),
+            ("curl/8.14.1", "curl/8.14.1"),
+            ("", "Unknown"),
+        ],
+    )
+    def test_a_browser_is_called_by_its_name(self, alice: User, agent: str, name: str) -> None:
+        signed_in(agent=agent)
+        assert [each.browser for each in sessions_of(alice, current="")] == [name]
 
     def test_sessions_that_a_new_password_ended_are_not_in_it(self, alice: User) -> None:
         here, _elsewhere = signed_in(), signed_in()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -442,3 +443,28 @@ class VouchingTests:
         dana = make_user("dana@example.com")
         assert Browser().sign_in("dana@example.com")["Location"] == "/"
         assert EmailAddress.objects.get(user=dana).verified
+
+
+@pytest.mark.django_db(transaction=True)
+class TwoAtOnceTests:
+    def test_one_link_in_two_browsers_sets_one_password(self) -> None:
+        make_user("alice@example.com")
+        link = reset_link()
+        browsers = [Browser() for _ in range(4)]
+        forms = [browser.get(link)["Location"] for browser in browsers]
+
+        def send(number: int) -> str:
+            password = f"a good passphrase no. {number}"
+            form = {"password1": password, "password2": password}
+            try:
+                return str(browsers[number].post(forms[number], form).get("Location", ""))
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(send, range(4)))
+        assert answers.count(f"{RESET}key/done/") == 1
+        winner = answers.index(f"{RESET}key/done/")
+        alice = User.objects.get()
+        assert alice.check_password(f"a good passphrase no. {winner}")
+        assert len(events("password.reset")) == 1
