@@ -67,7 +67,7 @@ def export_events(
         OutOfRange: the log does not have those events or never had that size.
         Unavailable: the key that signs checkpoints can't be had.
     """
-    _authorize(actor, Permission.AUDIT_READ, organization_id)
+    _authorize(actor, Permission.AUDIT_MANAGE, organization_id)
     require(Organization.objects.get(pk=organization_id), Entitlement.AUDIT_EXPORT)
     by_number = from_seq is not None or end_seq is not None
     by_time = since is not None or until is not None
@@ -89,7 +89,7 @@ def export_events(
         actor=actor,
         organization_id=organization_id,
         resource=("audit_log", organization_id, "audit log"),
-        permission=Permission.AUDIT_READ,
+        permission=Permission.AUDIT_MANAGE,
         detail={"from_seq": start, "end_seq": end},
     )
     return lines

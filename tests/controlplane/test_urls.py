@@ -53,6 +53,9 @@ MEANING = {"in": 302, "to": 302, "ok": 200, "no": 403, "-": 404}
 RESET_LINK = "^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[0-9A-Za-z-]+)/$"
 # Pages of the sign-in and of one's own account, for which roles don't matter: tests/orgs/test_*.py.
 ACCOUNT = {
+    "invitations/<str:token>/",
+    "invitations/<uuid:invitation_id>/",
+    "ownership-transfers/<uuid:transfer_id>/",
     "accounts/",
     "accounts/login/",
     "accounts/logout/",
@@ -94,6 +97,16 @@ API = {
 }
 # The Admin API, for access tokens and signed-in people: test_admin_urls.py.
 ADMIN = {
+    "admin/audit/checkpoint",
+    "admin/audit/consistency",
+    "admin/audit/events",
+    "admin/audit/events/<uuid:event_id>",
+    "admin/audit/export",
+    "admin/audit/proof",
+    "admin/audit/retention",
+    "admin/audit/streams",
+    "admin/audit/streams/<uuid:stream_id>",
+    "admin/audit/streams/<uuid:stream_id>/secret",
     "admin/federation/issuers",
     "admin/federation/issuers/<uuid:issuer_id>",
     "admin/federation/rules",
@@ -116,12 +129,28 @@ ADMIN = {
     "admin/service-accounts/<uuid:account_id>/rotate-secret",
     "admin/service-accounts/<uuid:account_id>/secrets",
     "admin/service-accounts/<uuid:account_id>/secrets/<uuid:secret_id>",
+    "admin/invites",
+    "admin/invites/<uuid:invite_id>",
+    "admin/invites/<uuid:invite_id>/resend",
+    "admin/organizations",
+    "admin/organizations/<uuid:organization_id>",
+    "admin/organizations/<uuid:organization_id>/entitlements",
+    "admin/organizations/<uuid:organization_id>/leave",
     "admin/organizations/<uuid:organization_id>/quotas",
+    "admin/organizations/<uuid:organization_id>/security-baseline",
+    "admin/organizations/<uuid:organization_id>/transfer",
+    "admin/ownership-transfers",
+    "admin/ownership-transfers/<uuid:transfer_id>",
+    "admin/ownership-transfers/<uuid:transfer_id>/accept",
+    "admin/ownership-transfers/<uuid:transfer_id>/cancel",
+    "admin/ownership-transfers/<uuid:transfer_id>/decline",
     "admin/projects",
     "admin/projects/<uuid:project_id>",
     "admin/projects/<uuid:project_id>/archive",
     "admin/projects/<uuid:project_id>/quotas",
     "admin/projects/<uuid:project_id>/restore",
+    "admin/users",
+    "admin/users/<uuid:user_id>",
 }
 
 
