@@ -16,6 +16,7 @@ from orgs.actors import Actor
 from orgs.errors import Forbidden, NotFound, no_such
 from orgs.permissions import Permission, authorize, permissions_of
 from projects.models import Project
+from projects.selectors import check_visible
 from rest.wording import shown
 
 _DEFAULT_HTTPS_PORT = 443
@@ -54,6 +55,7 @@ def find_project(
     what = f"project {project_id}"
     if project is None:
         raise no_such(what)
+    check_visible(actor, project, what)
     authorize(
         actor,
         permission,

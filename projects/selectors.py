@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from orgs.actors import Actor
-from orgs.errors import no_such
-from orgs.permissions import Permission, authorize, permissions_of
+from orgs.errors import PermissionDenied, no_such
+from orgs.permissions import PROJECT_PERMISSIONS, Permission, authorize, permissions_of
 from projects.models import Project
 
 
@@ -58,7 +59,30 @@ def permissions_within(actor: Actor, project: Project) -> frozenset[Permission]:
             project_id=project.pk,
             index_id=index_id,
         )
-    return found
+    return found & PROJECT_PERMISSIONS
+
+
+def check_visible(actor: Actor, project: Project, what: str) -> None:
+    """Let an actor pass that may know of the project: one with any role on it or on an index of it.
+
+    Raises:
+        NotFound: the actor has nothing there, be it of the project's organization or not.
+        PermissionDenied: it has, but does not meet the organization's security baseline.
+    """
+    if actor.is_system or permissions_within(actor, project):
+        return
+    try:
+        authorize(
+            actor,
+            Permission.PROJECT_READ,
+            organization_id=project.organization_id,
+            project_id=project.pk,
+            what=what,
+        )
+    except PermissionDenied as refused:
+        if refused.denial is None or actor.barred_from(project.organization_id):
+            raise
+        raise no_such(what, denial=replace(refused.denial, hidden=True)) from None
 
 
 def get_project(actor: Actor, project_id: UUID, permission: Permission | None = None) -> Project:
@@ -74,10 +98,11 @@ def get_project(actor: Actor, project_id: UUID, permission: Permission | None = 
     project = Project.objects.select_related("organization").filter(pk=project_id).first()
     if project is None:
         raise no_such(what)
-    if permission is not None or not permissions_within(actor, project):
+    check_visible(actor, project, what)
+    if permission is not None:
         authorize(
             actor,
-            permission or Permission.PROJECT_READ,
+            permission,
             organization_id=project.organization_id,
             project_id=project.pk,
             what=what,

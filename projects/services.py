@@ -27,6 +27,7 @@ from projects import contents
 from projects.encryption import add_project_key, shred
 from projects.models import Project
 from projects.quotas import Quota, check_room, check_standing, organization_quota
+from projects.selectors import check_visible
 
 MAX_LIMIT = 100_000
 """What a project's own limits may be set to at most."""
@@ -301,6 +302,7 @@ def _locked(actor: Actor, project_id: UUID, permission: Permission, check: Versi
     )
     if project is None:
         raise no_such(what)
+    check_visible(actor, project, what)
     authorize(
         actor,
         permission,
