@@ -6,14 +6,18 @@ Every task may run twice or be lost: rows say what is to be done, and the schedu
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from keys import housekeeping, usage
-from keys.models import LeakReport
+from keys.models import AccessToken, LeakReport, ServiceAccountSecret
 
+TOKEN_GRACE = timedelta(hours=1)
+"""What ended only now may still be looked at by a request under way."""
 logger = logging.getLogger(__name__)
 
 
@@ -40,6 +44,14 @@ def end_idle_secrets() -> None:
 def forget_old_usage() -> None:
     """Remove what was counted too long ago."""
     usage.forget_old_usage()
+
+
+@shared_task
+def forget_ended_tokens() -> None:
+    """Delete access tokens and client secrets whose time is over; they are refused anyway."""
+    ended = timezone.now() - TOKEN_GRACE
+    AccessToken.objects.filter(expires_at__lte=ended).delete()
+    ServiceAccountSecret.objects.filter(expires_at__lte=ended).delete()
 
 
 def ask_to_handle(report_id: UUID) -> None:

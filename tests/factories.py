@@ -10,7 +10,7 @@ from keys.services.api_keys import create_api_key
 from keys.services.service_accounts import NewBinding, create_service_account
 from keys.services.tokens import Asker, issue_token
 from orgs.actors import Actor, system
-from orgs.models import Membership, Organization, PrincipalType, User
+from orgs.models import Membership, Organization, PrincipalType, ResourceType, User
 from orgs.permissions import ORGANIZATION_ROLES, Role
 from orgs.services.bindings import bind_role
 from orgs.services.organizations import create_organization
@@ -82,7 +82,9 @@ def make_service_account(
         organization_id=organization.pk,
         name=name,
         role_bindings=[
-            NewBinding(role, None if role in ORGANIZATION_ROLES else project and project.pk)
+            NewBinding(role, ResourceType.ORGANIZATION)
+            if role in ORGANIZATION_ROLES
+            else NewBinding(role, ResourceType.PROJECT, project and project.pk)
             for role in roles
         ],
     )

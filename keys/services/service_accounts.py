@@ -16,22 +16,21 @@ from audit.services import record
 from keys import opaque
 from keys.models import ServiceAccount, ServiceAccountSecret
 from keys.peppers import current_pepper, pepper_bytes
+from keys.selectors.service_accounts import find_account, label_of
 from orgs.actors import Actor
 from orgs.entitlements import check_room, require
 from orgs.errors import InvalidArgument, OutOfRange, no_such
-from orgs.models import PrincipalType, RoleBinding
+from orgs.models import PrincipalType, ResourceType, RoleBinding
 from orgs.permissions import (
-    ORGANIZATION_ROLES,
-    ROLES,
     Permission,
-    Role,
     authorize,
     check_ceiling,
     permissions_in,
 )
 from orgs.plans import Entitlement
+from orgs.removal import remove_binding
 from orgs.selectors.bindings import as_binding
-from orgs.services.bindings import bind_role
+from orgs.services.bindings import grant_role
 from orgs.services.owners import lock_organization
 
 NAME_BYTES = 80
@@ -42,13 +41,14 @@ MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class NewBinding:
-    """A role that an account is to hold.
+    """A role that an account is to hold, in the words of `orgs.services.bindings.grant_role`.
 
     Attributes:
-        resource_id: None: the organization.
+        resource_id: may be left out for the organization.
     """
 
-    role: Role
+    role: str
+    resource_type: ResourceType
     resource_id: UUID | None = None
 
 
@@ -67,26 +67,6 @@ def check_account_name(name: str, what: str = "service account") -> str:
             f" {cleaned[:40]!r} has {size}."
         )
     return cleaned
-
-
-def find_account(account_id: UUID, *, lock: bool = False) -> ServiceAccount:
-    """The account with its organization; `lock`: kept from others until the transaction ends.
-
-    Raises:
-        NotFound: there is none of that id.
-    """
-    accounts = ServiceAccount.objects.select_related("organization__security_baseline")
-    if lock:
-        accounts = accounts.select_for_update(of=("self",))
-    account = accounts.filter(pk=account_id).first()
-    if account is None:
-        raise no_such(label_of(account_id))
-    return account
-
-
-def label_of(account_id: UUID) -> str:
-    """What answers call the account, whether it exists or not."""
-    return f"service account {account_id}"
 
 
 def check_account_ceiling(actor: Actor, account: ServiceAccount) -> None:
@@ -166,28 +146,14 @@ def create_service_account(
         detail={"client_id": account.client_id},
     )
     for binding in role_bindings:
-        _grant(actor, account, binding)
+        grant_role(
+            actor=actor,
+            organization_id=organization_id,
+            principal=(PrincipalType.SERVICE_ACCOUNT, account.pk),
+            role=binding.role,
+            resource=(binding.resource_type, binding.resource_id),
+        )
     return account, secret
-
-
-def _grant(actor: Actor, account: ServiceAccount, new: NewBinding) -> None:
-    organization_id = account.organization_id
-    project_id = None if new.role in ORGANIZATION_ROLES else new.resource_id
-    authorize(
-        actor,
-        Permission.PROJECT_MEMBER_UPDATE if project_id else Permission.MEMBER_UPDATE,
-        organization_id=organization_id,
-        project_id=project_id,
-        what=f"project {project_id}" if project_id else f"organization {organization_id}",
-    )
-    check_ceiling(actor, ROLES[new.role], organization_id=organization_id, project_id=project_id)
-    bind_role(
-        actor=actor,
-        organization_id=organization_id,
-        principal=(PrincipalType.SERVICE_ACCOUNT, account.pk),
-        role=new.role,
-        resource_id=project_id or organization_id,
-    )
 
 
 def _add_secret(account: ServiceAccount) -> str:
@@ -263,15 +229,12 @@ def delete_service_account(*, actor: Actor, account_id: UUID) -> None:
     for binding in RoleBinding.objects.filter(
         principal_type=PrincipalType.SERVICE_ACCOUNT, principal_id=account.pk
     ).select_related("custom_role"):
-        record(
-            EventType.ROLE_BINDING_DELETED,
+        remove_binding(
             actor=actor,
-            organization_id=binding.organization_id,
-            resource=("role_binding", binding.pk, binding.role_name),
+            row=binding,
+            reason="The service account was deleted",
             permission=Permission.SERVICE_ACCOUNT_MANAGE,
-            detail={"reason": f"{label_of(account_id)} was deleted"},
         )
-        binding.delete()
     record(
         EventType.SERVICE_ACCOUNT_DELETED,
         actor=actor,
@@ -312,7 +275,7 @@ def rotate_secret(
         ends = now + timedelta(seconds=overlap_seconds)
         kept.expires_at = min(kept.expires_at or ends, ends)
         kept.save(update_fields=["expires_at"])
-    account.secrets.exclude(pk=kept.pk if kept else None).delete()
+    account.secrets.exclude(pk__in=[kept.pk] if kept else []).delete()
     secret = _add_secret(account)
     account.version += 1
     account.save(update_fields=["version", "updated_at"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
+from ipaddress import ip_address, ip_network
 from types import MappingProxyType
-from typing import NoReturn
 
 from django.conf import settings
 from django.core.cache import cache
@@ -32,6 +33,8 @@ LIFETIME = timedelta(minutes=30)
 PINECONE_AUDIENCE = "https://api.pinecone.io/"
 """What Pinecone's clients ask for, whatever host they are pointed at."""
 EMPTY: Mapping[str, str] = MappingProxyType({})
+ADDRESS_RATE, CLIENT_RATE = 240, 60
+"""Requests of one address, tokens of one account: a minute."""
 REPORT_SECONDS = 60
 """Equal refusals within this time are one audit event."""
 # Compared in place of secrets that are not there: an unknown client takes as long as a known one.
@@ -48,15 +51,20 @@ class OAuthError(StrEnum):
     INVALID_TARGET = "invalid_target"
     UNAUTHORIZED_CLIENT = "unauthorized_client"
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
 
 
 class TokenRefused(Exception):
-    """No token; `description` says why and is safe to show."""
+    """No token; `description` says why and is safe to show.
 
-    def __init__(self, error: OAuthError, description: str) -> None:
+    `retry_after` is set, in seconds, where a rate limit is reached.
+    """
+
+    def __init__(self, error: OAuthError, description: str, *, retry_after: int = 0) -> None:
         super().__init__(description)
         self.error = error
         self.description = description
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,50 @@ class Asker:
 
     ip: str = ""
     request_id: str = ""
+
+
+def check_rate(what: str, who: str, limit: int) -> None:
+    """Count one more try of `who` in this minute.
+
+    The count is kept where those of sign-ins are. Tries at the same instant may be counted as one:
+    the limit is there against load and noise, guessing 256 bits is hopeless without it.
+
+    Args:
+        what: what is counted, in the words of the message.
+
+    Raises:
+        TokenRefused: there were more than `limit`.
+    """
+    now = int(time.time())
+    key = f"token-rate:{sha256(f'{what}|{who}|{now // 60}'.encode()).hexdigest()}"
+    if cache.add(key, 1, 120):
+        return
+    try:
+        count = cache.incr(key)
+    except ValueError:  # it was pushed out meanwhile
+        return
+    if count > limit:
+        raise TokenRefused(
+            OAuthError.TEMPORARILY_UNAVAILABLE,
+            f"More than {limit} {what} in a minute. Keep a token until it expires instead of"
+            " asking for one each time.",
+            retry_after=60 - now % 60,
+        )
+
+
+def check_address_rate(ip: str) -> None:
+    """Count one more request from the address; of IPv6 its /64 counts, which is one client's.
+
+    Raises:
+        TokenRefused: there were more than 240 in this minute.
+    """
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        who = ""
+    else:
+        who = str(ip_network((address, 64), strict=False)) if address.version == 6 else ip  # noqa: PLR2004
+    check_rate("requests for tokens from one address", who, ADDRESS_RATE)
 
 
 def check_audience(audience: str) -> None:
@@ -96,7 +148,7 @@ def issue_token(*, client_id: str, client_secret: str, asker: Asker) -> tuple[Ac
     known = client_id if opaque.is_client_id(client_id) else ""
     secret = _matching_secret(known, client_secret)
     if secret is None:
-        refuse(
+        raise refusal(
             OAuthError.INVALID_CLIENT,
             "There is no such client, or this is not its secret.",
             asker=asker,
@@ -143,10 +195,12 @@ def issue_on(
     account = ground.account
     reason = barred(account.organization, asker.ip)
     if reason:
-        refuse(OAuthError.UNAUTHORIZED_CLIENT, reason, asker=asker, account=account)
+        raise refusal(OAuthError.UNAUTHORIZED_CLIENT, reason, asker=asker, account=account)
+    # Counted for those that proved themselves only: a stranger can't use the account's share up.
+    check_rate("tokens of one service account", str(account.pk), CLIENT_RATE)
     issued = _write(ground, asker, via)
     if issued is None:
-        refuse(
+        raise refusal(
             OAuthError.INVALID_CLIENT
             if isinstance(ground, ServiceAccountSecret)
             else OAuthError.INVALID_GRANT,
@@ -169,8 +223,7 @@ def _write(
     if account is None:
         return None
     now = timezone.now()
-    is_secret = isinstance(ground, ServiceAccountSecret)
-    if is_secret:
+    if isinstance(ground, ServiceAccountSecret):
         stands = _working_secrets().filter(pk=ground.pk).update(last_used_at=now)
     else:
         stands = FederationRule.objects.filter(
@@ -182,67 +235,100 @@ def _write(
     token = AccessToken.objects.create(
         digest=opaque.digest(text),
         account=account,
-        secret=ground if is_secret else None,
-        rule=None if is_secret else ground,
+        secret=ground if isinstance(ground, ServiceAccountSecret) else None,
+        rule=ground if isinstance(ground, FederationRule) else None,
         expires_at=now + LIFETIME,
     )
     record(
         EventType.TOKEN_ISSUED,
-        actor=Actor(
-            kind="service_account",
-            id=str(account.pk),
-            label=f"service account {account.name}",
-            organization_id=account.organization_id,
-            ip=asker.ip,
-            request_id=asker.request_id,
-        ),
+        actor=_as_actor(account, asker),
         organization_id=account.organization_id,
         resource=("service_account", account.pk, account.name),
         detail={
             "client_id": account.client_id,
             "expires_at": token.expires_at.isoformat(),
-            "kind": "client_credentials" if is_secret else "token_exchange",
+            "kind": "client_credentials" if token.secret_id else "token_exchange",
             **via,
         },
     )
     return token, text
 
 
-def refuse(
-    error: OAuthError, description: str, *, asker: Asker, account: ServiceAccount | None
-) -> NoReturn:
-    """Note the refusal in the audit trail, then raise it.
+def refusal(
+    error: OAuthError,
+    description: str,
+    *,
+    asker: Asker,
+    account: ServiceAccount | None,
+    reason: str = "",
+) -> TokenRefused:
+    """The refusal, noted in the audit trail with the `reason` that the asker is not told.
 
     Equal ones from one address within a minute are one event: a client that tries again and again,
     or a stranger, must not flood the trail.
-
-    Raises:
-        TokenRefused: always.
     """
-    note_refusal(description, asker=asker, account=account)
-    raise TokenRefused(error, description)
+    note_refusal(reason or description, asker=asker, account=account)
+    return TokenRefused(error, description)
 
 
 def note_refusal(reason: str, *, asker: Asker, account: ServiceAccount | None) -> None:
     """Note that a token, or its use, was refused: once a minute for each account, address and
     reason. `account` is None where nobody knows which one was meant.
     """
-    who = str(account.pk) if account else ""
-    fingerprint = sha256(f"{who}|{asker.ip}|{reason}".encode()).hexdigest()
+    organization_id, label = None, "unknown client"
+    actor = Actor(
+        kind="service_account", id="", label=label, ip=asker.ip, request_id=asker.request_id
+    )
+    if account is not None:
+        organization_id, label = account.organization_id, account.name
+        actor = _as_actor(account, asker)
+    fingerprint = sha256(f"{actor.id}|{asker.ip}|{reason}".encode()).hexdigest()
     if not cache.add(f"token-refused:{fingerprint}", True, REPORT_SECONDS):
         return
     record(
         EventType.TOKEN_REFUSED,
-        actor=Actor(
-            kind="service_account",
-            id=who,
-            label=f"service account {account.name}" if account else "unknown client",
-            organization_id=account.organization_id if account else None,
-            ip=asker.ip,
-            request_id=asker.request_id,
-        ),
-        organization_id=account.organization_id if account else None,
-        resource=("service_account", who, account.name if account else "unknown client"),
-        detail={"reason": reason, **({"client_id": account.client_id} if account else {})},
+        actor=actor,
+        organization_id=organization_id,
+        resource=("service_account", actor.id, label),
+        detail={"reason": reason, "client_id": account.client_id if account else None},
         outcome=AuditEvent.Outcome.FAILURE,
+    )
+
+
+@transaction.atomic
+def revoke_token(*, text: str, asker: Asker) -> None:
+    """End a token on the word of whoever holds it, who could do more harm by using it.
+
+    What is no token in force changes nothing (RFC 7009 §2.2).
+    """
+    if not opaque.ACCESS_TOKEN.is_one(text):
+        return
+    token = (
+        AccessToken.objects.select_related("account")
+        .select_for_update(of=("self",))
+        .filter(digest=opaque.digest(text))
+        .first()
+    )
+    if token is None:
+        return
+    account = token.account
+    token.delete()
+    record(
+        EventType.TOKEN_REVOKED,
+        actor=_as_actor(account, asker),
+        organization_id=account.organization_id,
+        resource=("service_account", account.pk, account.name),
+        detail={"client_id": account.client_id},
+    )
+
+
+def _as_actor(account: ServiceAccount, asker: Asker) -> Actor:
+    """The account as the trail shows it; what it may do plays no part in getting a token."""
+    return Actor(
+        kind="service_account",
+        id=str(account.pk),
+        label=f"service account {account.name}",
+        organization_id=account.organization_id,
+        ip=asker.ip,
+        request_id=asker.request_id,
     )
