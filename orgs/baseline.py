@@ -1,11 +1,15 @@
-"""What an organization's security baseline demands, held against the facts of one request."""
+"""What an organization's security baseline demands, held against the facts of one request.
+
+Rooms above register whom of theirs a stricter baseline would lock out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -23,6 +27,54 @@ class Facts:
     ip: str = ""
     has_mfa: bool = False
     session_started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """A baseline as values.
+
+    Attributes:
+        session_hours: since the sign-in; None: as long as the installation lets it last.
+        max_key_age_days: since an API key's secret was made; None: any age.
+        ip_ranges: CIDR ranges in canonical form; empty: from anywhere.
+    """
+
+    mfa_required: bool = False
+    session_hours: int | None = None
+    max_key_age_days: int | None = None
+    ip_ranges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockedOut:
+    """Somebody or something that a baseline would keep out, and why.
+
+    Attributes:
+        kind: `user`, `service_account` or `api_key`.
+    """
+
+    kind: str
+    id: UUID
+    label: str
+    reason: str
+
+
+Probe = Callable[[UUID, Demands], Iterable[LockedOut]]
+_probes: dict[str, Probe] = {}
+
+
+def register_baseline_probe(name: str, probe: Probe) -> None:
+    """Tell whom of a room's the demands would lock out of an organization (its id).
+
+    Called once, when the app is ready.
+    """
+    _probes[name] = probe
+
+
+def locked_out(organization_id: UUID, demands: Demands) -> list[LockedOut]:
+    """Everybody and everything that the demands would keep out, as far as that is known."""
+    found = {each for probe in _probes.values() for each in probe(organization_id, demands)}
+    return sorted(found, key=lambda each: (each.kind, each.label, str(each.id), each.reason))
 
 
 def is_inside(ip: str, ranges: Sequence[str]) -> bool:

@@ -2,9 +2,38 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from orgs.api import audit, bindings, decisions, groups, roles
+from orgs.api import (
+    audit,
+    baseline,
+    bindings,
+    decisions,
+    groups,
+    invites,
+    organizations,
+    roles,
+    transfers,
+    users,
+)
 
+_ORGANIZATION = "admin/organizations/<uuid:organization_id>"
+_TRANSFER = "admin/ownership-transfers/<uuid:transfer_id>"
 urlpatterns: list[URLPattern] = [
+    path("admin/organizations", organizations.OrganizationsView.as_view()),
+    path(_ORGANIZATION, organizations.SingleOrganizationView.as_view()),
+    path(f"{_ORGANIZATION}/entitlements", organizations.EntitlementsView.as_view()),
+    path(f"{_ORGANIZATION}/security-baseline", baseline.SecurityBaselineView.as_view()),
+    path(f"{_ORGANIZATION}/leave", organizations.LeaveView.as_view()),
+    path(f"{_ORGANIZATION}/transfer", transfers.TransferView.as_view()),
+    path("admin/ownership-transfers", transfers.OwnershipTransfersView.as_view()),
+    path(_TRANSFER, transfers.OwnershipTransferView.as_view()),
+    path(f"{_TRANSFER}/accept", transfers.AcceptTransferView.as_view()),
+    path(f"{_TRANSFER}/decline", transfers.DeclineTransferView.as_view()),
+    path(f"{_TRANSFER}/cancel", transfers.CancelTransferView.as_view()),
+    path("admin/users", users.UsersView.as_view()),
+    path("admin/users/<uuid:user_id>", users.UserView.as_view()),
+    path("admin/invites", invites.InvitesView.as_view()),
+    path("admin/invites/<uuid:invite_id>", invites.InviteView.as_view()),
+    path("admin/invites/<uuid:invite_id>/resend", invites.ResendInviteView.as_view()),
     path("admin/permissions", roles.PermissionsView.as_view()),
     path("admin/roles", roles.RolesView.as_view()),
     path("admin/roles/<uuid:role_id>", roles.RoleView.as_view()),

@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 
 from orgs.actors import Actor
 from orgs.errors import no_such
-from orgs.models import Organization, PrincipalType, User
+from orgs.models import Membership, Organization, PrincipalType, User
 from orgs.permissions import Permission, authorize, permissions_of
 from orgs.selectors.bindings import roles_of
+from orgs.selectors.invitations import pending
 
 
 def organizations_visible_to(actor: Actor) -> QuerySet[Organization]:
@@ -38,6 +39,50 @@ def get_organization(actor: Actor, organization_id: UUID) -> Organization:
         raise no_such(what)
     authorize(actor, Permission.ORGANIZATION_READ, organization_id=organization.pk, what=what)
     return organization
+
+
+def organizations_barring(actor: Actor) -> list[tuple[Organization, str]]:
+    """The organizations whose security baseline the actor does not meet, by name, with the reason
+    and the way out. One query, none where there are none.
+    """
+    reasons = {bar.organization_id: bar.reason for bar in actor.bars}
+    found = Organization.objects.filter(pk__in=reasons) if reasons else []
+    return [(organization, reasons[organization.pk]) for organization in found]
+
+
+def seats_taken(organization_id: UUID) -> int:
+    """Members and pending invitations. Two queries."""
+    members = Membership.objects.filter(organization_id=organization_id).count()
+    return members + pending(organization_id).count()
+
+
+def list_members(actor: Actor, organization_id: UUID, email: str = "") -> QuerySet[User]:
+    """The organization's people; with `email` the one who has it, in whatever case.
+
+    Raises:
+        NotFound, PermissionDenied: the actor may not see them.
+    """
+    authorize(
+        actor,
+        Permission.MEMBER_READ,
+        organization_id=organization_id,
+        what=f"organization {organization_id}",
+    )
+    people = User.objects.filter(memberships__organization=organization_id)
+    return people.filter(email=email.lower()) if email else people
+
+
+def get_member(actor: Actor, organization_id: UUID, user_id: UUID) -> User:
+    """One of the organization's people.
+
+    Raises:
+        NotFound: no such member, or none that the actor may see.
+        PermissionDenied: the actor does not meet the organization's security baseline.
+    """
+    found = list_members(actor, organization_id).filter(pk=user_id).first()
+    if found is None:
+        raise no_such(f"user {user_id}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
