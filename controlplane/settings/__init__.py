@@ -378,7 +378,11 @@ MFA_TOTP_ISSUER = "Tamarack"
 # A new address stays apart until it is proven, so it may be added with a second factor in use.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_RATE_LIMITS = {"webauthn_login": "10/m/ip"}
+# The code before and after count too: people need time to type, and phones' clocks are not exact.
+MFA_TOTP_TOLERANCE = 1
 MFA_FORMS = {
+    "authenticate": "orgs.account.forms.AuthenticateCodeForm",
+    "reauthenticate": "orgs.account.forms.ReauthenticateCodeForm",
     "add_webauthn": "orgs.account.forms.AddPasskeyForm",
     "authenticate_webauthn": "orgs.account.forms.AuthenticatePasskeyForm",
     "login_webauthn": "orgs.account.forms.LoginPasskeyForm",

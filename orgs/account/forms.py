@@ -1,19 +1,26 @@
-"""allauth's forms for passkeys, where browsers' answers are taken apart.
+"""allauth's forms for second factors, stricter.
 
-An answer is JSON that anybody can write: it may be of any shape, and only signed parts count.
+A code works once. A browser's answer about a passkey is JSON that anybody can write: it may be of
+any shape, and only its signed parts count.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from allauth.core.internal.cryptokit import normalize_user_code
+from allauth.mfa import app_settings
 from allauth.mfa.adapter import get_adapter
+from allauth.mfa.base import forms as mfa_forms
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn import forms as allauth_forms
 from django import forms
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from fido2.webauthn import AuthenticationResponse, CollectedClientData, RegistrationResponse
+
+from orgs.models import User
 
 NAME_LENGTH = 60
 # Real answers have about 1 kB, with large attestations some more.
@@ -54,6 +61,36 @@ def _check_origin(client_data: CollectedClientData) -> None:
 def _refusal() -> ValidationError:
     error: ValidationError = get_adapter().validation_error("incorrect_code")
     return error
+
+
+def use_up(user: User, code: str) -> bool:
+    """Take a code out of use for as long as it would be right; False: it was used already.
+
+    allauth does the same for half a minute only, and with a tolerance codes are right for longer.
+    """
+    steps = 2 * app_settings.TOTP_TOLERANCE + 1
+    key = f"second-factor-used:{user.pk}:{normalize_user_code(code)}"
+    return bool(cache.add(key, "y", timeout=steps * app_settings.TOTP_PERIOD))
+
+
+class _Code:
+    """What the two forms that take a code have in common."""
+
+    def clean_code(self) -> str:
+        """The code, if it is right for the first time."""
+        code: str = super().clean_code()  # type: ignore[misc]  # a form's
+        is_app = self.authenticator.type == Authenticator.Type.TOTP  # type: ignore[attr-defined]  # a form's
+        if is_app and not use_up(self.user, code):  # type: ignore[attr-defined]  # a form's
+            raise _refusal()
+        return code
+
+
+class AuthenticateCodeForm(_Code, mfa_forms.AuthenticateForm):  # type: ignore[misc]  # no types
+    """A code as the second factor."""
+
+
+class ReauthenticateCodeForm(_Code, mfa_forms.ReauthenticateForm):  # type: ignore[misc]  # no types
+    """A code to prove again who is there."""
 
 
 class AddPasskeyForm(allauth_forms.AddWebAuthnForm):  # type: ignore[misc]  # allauth has no types

@@ -30,6 +30,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.events import EventType
 from orgs import mail
+from orgs.account.forms import use_up
 from orgs.authentication import actor_of, client_ip, is_fresh, request_id
 from orgs.decorators import PageRequest, page
 from orgs.errors import Forbidden
@@ -317,7 +318,7 @@ class ActivateApp(NeedsProof, totp.ActivateTOTPView):  # type: ignore[misc]  # n
         response: HttpResponse = super().form_valid(form)
         app = Authenticator.objects.get(user=self.request.user, type=Authenticator.Type.TOTP)
         # The code has done its work: it lets nobody in a second time.
-        app.wrap().validate_code(form.cleaned_data["code"])
+        use_up(self.request.user, form.cleaned_data["code"])
         _enrolled(self.request, app, has_new_codes=self.did_generate_recovery_codes)
         return response
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from allauth.mfa import app_settings
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail as django_mail
 from django.core.mail import EmailMessage
@@ -34,9 +36,25 @@ def link_in(message: EmailMessage) -> str:
     return str(path)
 
 
+START = 60_000_000
+"""The half minute in which every test begins."""
+
+
+@dataclass
+class Clock:
+    """Half minutes since then."""
+
+    steps: int = 0
+
+    def counters(self) -> Iterator[int]:
+        """What allauth compares with: now, and the tolerance around it."""
+        tolerance = app_settings.TOTP_TOLERANCE
+        return iter(range(START + self.steps - tolerance, START + self.steps + tolerance + 1))
+
+
 def code(secret: str, *, steps: int = 0) -> str:
-    """What an authenticator app shows, now or so many half minutes later."""
-    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps)))
+    """What an authenticator app shows so many half minutes after the start."""
+    return str(format_hotp_value(hotp_value(secret, START + steps)))
 
 
 def set_up_app(browser: Browser) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal import auth as totp_auth
 from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
@@ -25,6 +24,7 @@ from tests.orgs.accounts import (
     ACTIVATE,
     ADD_PASSKEY,
     AUTHENTICATE,
+    Clock,
     add_passkey,
     code,
     events,
@@ -56,22 +56,6 @@ def alice(db: None) -> User:
     return user
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The time as TOTP sees it, which tests move on by half minutes."""
-
-    class Clock:
-        steps = 0
-
-    real = totp_auth.yield_hotp_counters_from_time
-    monkeypatch.setattr(
-        totp_auth,
-        "yield_hotp_counters_from_time",
-        lambda: iter([counter + Clock.steps for counter in real()]),
-    )
-    return Clock
-
-
 def second_step(secret_or_code: str) -> tuple[Browser, Any]:
     """Sign Alice in by password, then with that code."""
     browser = Browser()
@@ -91,7 +75,7 @@ class AppTests:
         answer = browser.post(AUTHENTICATE, {"code": code(secret, steps=0)})
         assert answer.status_code == 200  # the code that set the app up
 
-    def test_the_next_code_lets_in(self, alice: User, clock: Any) -> None:
+    def test_the_next_code_lets_in(self, alice: User, clock: Clock) -> None:
         secret = set_up_app(Browser(alice))
         clock.steps = 1
         browser, answer = second_step(code(secret, steps=1))
@@ -99,13 +83,33 @@ class AppTests:
         assert is_signed_in(browser)
         assert len(events("user.signed_in")) == 1
 
-    def test_a_code_works_once(self, alice: User, clock: Any) -> None:
+    def test_a_code_works_once(self, alice: User, clock: Clock) -> None:
         secret = set_up_app(Browser(alice))
         clock.steps = 1
         assert second_step(code(secret, steps=1))[1].status_code == 302
         browser, answer = second_step(code(secret, steps=1))
         assert b"Incorrect code" in answer.content
         assert not is_signed_in(browser)
+
+    @pytest.mark.parametrize(
+        ("late", "lets_in"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)]
+    )
+    def test_a_code_may_be_half_a_minute_off(
+        self, alice: User, clock: Clock, late: int, lets_in: bool
+    ) -> None:
+        secret = set_up_app(Browser(alice))
+        clock.steps = 10
+        assert (second_step(code(secret, steps=10 - late))[1].status_code == 302) is lets_in
+
+    def test_a_code_works_once_for_as_long_as_it_is_right(self, alice: User, clock: Clock) -> None:
+        secret = set_up_app(Browser(alice))
+        clock.steps = 10
+        assert second_step(code(secret, steps=11))[1].status_code == 302
+        for clock.steps in (11, 12):
+            # allauth's own memory ends after half a minute.
+            spent = code(secret, steps=11)
+            assert cache.delete(f"allauth.mfa.totp.used?user={alice.pk}&code={spent}")
+            assert b"Incorrect code" in second_step(spent)[1].content
 
     def test_the_code_that_set_it_up_does_not_work_again(self, alice: User) -> None:
         secret = set_up_app(Browser(alice))
@@ -126,7 +130,7 @@ class AppTests:
         assert (event.outcome, event.detail) == ("failure", {"reason": "wrong second factor"})
         assert event.organization_id == alice.organizations.get().pk
 
-    def test_ten_wrong_codes_lock_it_for_five_minutes(self, alice: User, clock: Any) -> None:
+    def test_ten_wrong_codes_lock_it_for_five_minutes(self, alice: User, clock: Clock) -> None:
         secret = set_up_app(Browser(alice))
         for number in range(10):
             browser = Browser(ip=f"198.51.100.{number}")
@@ -467,7 +471,7 @@ class FactsTests:
         assert self.facts(browser, alice, rf)
 
     def test_a_session_from_before_does_not_count_until_it_shows_the_factor(
-        self, alice: User, rf: Any, clock: Any
+        self, alice: User, rf: Any, clock: Clock
     ) -> None:
         older, newer = Browser(alice), Browser(alice)
         secret = set_up_app(newer)
@@ -547,7 +551,7 @@ class TwoAtOnceTests:
         set_up_app(browser)
         assert self.race(recovery_codes(browser)[0]) == 1
 
-    def test_an_apps_code_lets_one_in(self, clock: Any) -> None:
+    def test_an_apps_code_lets_one_in(self, clock: Clock) -> None:
         secret = set_up_app(Browser(make_user("alice@example.com")))
         clock.steps = 1
         assert self.race(code(secret, steps=1)) == 1

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
@@ -13,11 +15,14 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from audit.models import AuditEvent
+from orgs.account.urls import urlpatterns
 from orgs.authentication import client_ip
 from orgs.models import User
 from orgs.tasks import forget_ended_sessions
 from tests.cast import Cast
 from tests.factories import PASSWORD, make_organization
+from tests.orgs.accounts import add_passkey, set_up_app
+from tests.orgs.passkeys import SoftPasskey
 from tests.pages import Browser
 
 LOGIN = "/accounts/login/"
@@ -335,3 +340,24 @@ class ClientIpTests:
 
     def test_a_unix_socket_has_none(self, rf: Any) -> None:
         assert client_ip(rf.get("/", REMOTE_ADDR="")) == ""
+
+
+class DressTests:
+    def test_every_page_of_an_account_looks_like_the_rest(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        set_up_app(browser)
+        add_passkey(browser, SoftPasskey())
+        passkey = Authenticator.objects.get(type=Authenticator.Type.WEBAUTHN)
+        shown = set()
+        for person in (browser, Browser()):
+            for pattern in urlpatterns:
+                route = re.sub(r"[\^$]|\(\?P<\w+>[^)]*\)", "", str(pattern.pattern))
+                path = f"/accounts/{route}".replace("/-/", "/1-abc/")
+                for placeholder, value in {"<str:key>": "a:b", "<int:pk>": passkey.pk}.items():
+                    path = path.replace(placeholder, str(value))
+                answer = person.get(path.replace("<int:session_id>", "1"))
+                if answer.status_code == 200:
+                    shown.add(pattern.name)
+                    assert b"css/components." in answer.content, path
+                    assert b"Menu:" not in answer.content, path
+        assert len(shown) >= 18

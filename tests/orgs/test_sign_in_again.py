@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -24,6 +23,7 @@ from tests.factories import PASSWORD, make_organization, make_user
 from tests.orgs.accounts import (
     ACTIVATE,
     ADD_PASSKEY,
+    Clock,
     add_passkey,
     code,
     events,
@@ -170,16 +170,14 @@ class ByFactorTests:
         assert is_recent(browser, alice, rf)
         assert events("user.reauthenticated")[0].detail == {"kind": "recovery_codes"}
 
-    def test_the_apps_code_proves_it_once(
-        self, alice: User, rf: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_apps_code_proves_it_once(self, alice: User, rf: Any, clock: Clock) -> None:
         browser = Browser(alice)
         secret = set_up_app(browser)
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + 30)
+        clock.steps = 10
         browser.prove(alice, seconds_ago=STALE)
-        assert browser.post(BY_CODE, {"code": code(secret)})["Location"] == "/"
-        assert b"Incorrect code" in browser.post(BY_CODE, {"code": code(secret)}).content
+        form = {"code": code(secret, steps=10)}
+        assert browser.post(BY_CODE, form)["Location"] == "/"
+        assert b"Incorrect code" in browser.post(BY_CODE, form).content
 
     def test_a_passkey_proves_it_and_leads_back(self, alice: User, rf: Any) -> None:
         browser, passkey = Browser(alice), SoftPasskey()

@@ -1,4 +1,4 @@
-"""`manage.py reset_password EMAIL`: lets somebody back in, since no mail is sent."""
+"""`manage.py reset_password EMAIL`: lets somebody back in whom no mail reaches."""
 
 from __future__ import annotations
 
