@@ -64,6 +64,10 @@ class Demo:
     secret: str = ""
     host: str = ""
     dataset: list[digits.Digit] = field(default_factory=list)
+    client_id: str = ""
+    client_secret: str = ""
+    reader: tuple[str, str] = ("", "")
+    decision_id: str = ""
 
     def client(self, secret: str | None = None) -> Pinecone:
         """The official client; the address and the CA are the two settings a developer changes."""
@@ -288,6 +292,8 @@ def write_demo_file(demo: Demo) -> None:
         "organization_id": str(demo.organization.pk),
         "project_id": str(demo.project.pk),
         "api_key": demo.secret,
+        "client_id": demo.client_id,
+        "client_secret": demo.client_secret,
         "owner_email": demo.owner.email,
         "owner_password": demo.password,
         "index_name": INDEX_NAME,

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from controlplane import supervision
 from controlplane.demo import steps
+from controlplane.demo.identity import IDENTITY_STEPS
 from controlplane.lifetime import end_with_parent
 
 START_SECONDS = 180
@@ -116,7 +117,7 @@ class Command(BaseCommand):
 
         wait_until_ready.__doc__ = "The whole platform, started from nothing"
         demo = steps.Demo(gateway="", ca_file="")
-        for step in (wait_until_ready, *steps.STEPS):
+        for step in (wait_until_ready, *steps.STEPS, *IDENTITY_STEPS):
             title, began, error = str(step.__doc__), time.monotonic(), ""
             try:
                 detail = step(demo)
