@@ -293,6 +293,26 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "handle-leak-reports": {
+        "task": "keys.tasks.handle_leak_reports",
+        "schedule": 10.0,
+        "options": {"expires": 20},
+    },
+    "end-idle-secrets": {
+        "task": "keys.tasks.end_idle_secrets",
+        "schedule": 30.0,
+        "options": {"expires": 60},
+    },
+    "forget-ended-tokens": {
+        "task": "keys.tasks.forget_ended_tokens",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
+    "forget-old-key-usage": {
+        "task": "keys.tasks.forget_old_usage",
+        "schedule": 24 * 3600.0,
+        "options": {"expires": 3600},
+    },
     "sweep-operations": {
         "task": "indexes.tasks.sweep_operations",
         "schedule": 2.0,
