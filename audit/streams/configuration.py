@@ -37,7 +37,7 @@ def checked(kind: Stream.Kind, config: Mapping[str, object]) -> dict[str, Plain]
     fields = _FIELDS[kind]
     if unknown := sorted(config.keys() - fields.keys()):
         raise BadConfiguration(
-            f"A {kind.value} stream has no field {unknown[0][:80]!r}: it has {', '.join(fields)}."
+            f"A {kind.value} stream has no field {unknown[0][:80]!r}: it has {', '.join(fields_of(kind))}."
         )
     found: dict[str, Plain] = {}
     for name, (checker, default) in fields.items():
@@ -51,6 +51,11 @@ def checked(kind: Stream.Kind, config: Mapping[str, object]) -> dict[str, Plain]
         context = tls_context("") if found["tls"] else None
         _check_host(Target(str(found["host"]), 1, context))
     return found
+
+
+def fields_of(kind: Stream.Kind) -> tuple[str, ...]:
+    """The fields that a configuration of that kind has."""
+    return tuple(_FIELDS[kind])
 
 
 def checked_secret(kind: Stream.Kind, secret: str) -> str:
