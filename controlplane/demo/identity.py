@@ -160,7 +160,7 @@ def step_audit(demo: Demo) -> str:
         file.write_text(export.replace(demo.decision_id, "0" * len(demo.decision_id), 1))
         forged_passed, _ = _verify(file)
         expect(not forged_passed, "a forged export passes: the check is blind")
-    return f"{said}; a forged copy is refused"
+    return f"{said.removeprefix(f'{file}: ')} A forged copy is refused."
 
 
 def _verify(file: Path) -> tuple[bool, str]:
