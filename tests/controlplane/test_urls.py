@@ -88,6 +88,7 @@ ACCOUNT = {
 }
 # Programs show a key there; a person's session counts for nothing: tests/indexes.
 API = {
+    ".well-known/leaked-key",
     "indexes",
     "indexes/create-for-model",
     "indexes/<str:name>",
@@ -97,6 +98,16 @@ API = {
 }
 # The Admin API, for access tokens and signed-in people: test_admin_urls.py.
 ADMIN = {
+    "admin/api-keys/<uuid:key_id>",
+    "admin/api-keys/<uuid:key_id>/disable",
+    "admin/api-keys/<uuid:key_id>/enable",
+    "admin/api-keys/<uuid:key_id>/end-overlap",
+    "admin/api-keys/<uuid:key_id>/rotate",
+    "admin/api-keys/<uuid:key_id>/secrets",
+    "admin/api-keys/<uuid:key_id>/usage",
+    "admin/projects/<uuid:project_id>/api-keys",
+    "admin/projects/<uuid:project_id>/api-keys/bulk-revoke",
+    "admin/projects/<uuid:project_id>/key-policy",
     "admin/audit/checkpoint",
     "admin/audit/consistency",
     "admin/audit/events",
