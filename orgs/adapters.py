@@ -8,7 +8,9 @@ from typing import Any
 
 import qrcode
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
 from allauth.core import context as allauth_context
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -21,7 +23,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from kms.envelope import WrappedKey
 from kms.installation import provider
 from orgs import mail
-from orgs.authentication import actor_of, client_ip, is_fresh, request_id
+from orgs.authentication import actor_of, client_ip, is_fresh, kinds_of_proof, request_id
 from orgs.models import User
 from orgs.services import people
 
@@ -52,12 +54,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         return not is_fresh(self.request)
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Open the session, unless the audit trail can't be written."""
+        """Open the session, unless the audit trail can't be written.
+
+        Raises:
+            ImmediateHttpResponse: the account was switched off after the password was checked.
+        """
+        if not user.is_active:
+            clear_login(request)
+            raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
+        kind = "+".join(kinds_of_proof(request, user))
         with transaction.atomic():
             super().login(request, user)
             now = int(time.time())
             request.session.update({"started": now, "seen": now})
-            people.record_sign_in(actor=actor_of(request, user), user=user)
+            people.record_sign_in(actor=actor_of(request, user), user=user, kind=kind)
 
     def logout(self, request: HttpRequest) -> None:
         """End the session."""

@@ -50,6 +50,11 @@ def _proofs(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> lis
     return found
 
 
+def kinds_of_proof(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> list[str]:
+    """What the person showed, in order, such as `["password", "totp"]` or `["webauthn"]`."""
+    return [str(proof.get("type") or proof["method"]) for proof in _proofs(request, user)]
+
+
 def authenticated_at(request: HttpRequest) -> datetime | None:
     """When the person signed in last proved who they are, by signing in or again since."""
     return _proven_at(request, request.user)

@@ -12,6 +12,9 @@ from typing import Any
 from allauth.account import views as account
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import UserTokenForm
+from allauth.account.internal.flows.email_verification import (
+    consume_email_verification_rate_limit,
+)
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import EmailAddress
 from allauth.mfa.base import views as mfa
@@ -202,8 +205,23 @@ class Email(NeedsProof, account.EmailView):  # type: ignore[misc]  # allauth has
         response: HttpResponse = super().post(request, *args, **kwargs)
         return response
 
+    def _tell_if_too_soon(self, email: str) -> None:
+        if not consume_email_verification_rate_limit(self.request, email, dry_run=True):
+            messages.warning(
+                self.request,
+                f"The last link was sent to {email} less than three minutes ago, so no other one is"
+                " on its way. Wait a little, then have it sent again.",
+            )
+
+    def _action_send(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        email = request.POST["email"].lower()
+        if EmailAddress.objects.filter(user=request.user, email=email, verified=False).exists():
+            self._tell_if_too_soon(email)
+            super()._action_send(request, *args, **kwargs)
+
     def form_valid(self, form: Any) -> HttpResponse:
         """The proposed address and its event."""
+        self._tell_if_too_soon(form.cleaned_data["email"])
         response: HttpResponse = super().form_valid(form)
         _note(self.request, EventType.EMAIL_ADDED, email=form.cleaned_data["email"])
         return response

@@ -62,9 +62,9 @@ def change_password(*, actor: Actor, user: User, password: str, by_mail: bool = 
     record_for_person(event, actor=actor, user=user)
 
 
-def record_sign_in(*, actor: Actor, user: User) -> None:
-    """Note that the person came in."""
-    record_for_person(EventType.SIGNED_IN, actor=actor, user=user)
+def record_sign_in(*, actor: Actor, user: User, kind: str) -> None:
+    """Note that the person came in, and by what, such as `password+totp`."""
+    record_for_person(EventType.SIGNED_IN, actor=actor, user=user, detail={"kind": kind})
 
 
 def record_sign_out(*, actor: Actor, user: User) -> None:

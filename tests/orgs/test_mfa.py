@@ -83,6 +83,29 @@ class AppTests:
         assert is_signed_in(browser)
         assert len(events("user.signed_in")) == 1
 
+    def test_who_is_switched_off_after_the_password_stays_out(
+        self, alice: User, clock: Clock
+    ) -> None:
+        secret = set_up_app(Browser(alice))
+        clock.steps = 10
+        browser = Browser()
+        browser.sign_in("alice@example.com")
+        User.objects.filter(pk=alice.pk).update(is_active=False)
+        answer = browser.post(AUTHENTICATE, {"code": code(secret, steps=10)})
+        assert answer["Location"] == "/accounts/inactive/"
+        assert not events("user.signed_in")
+        User.objects.filter(pk=alice.pk).update(is_active=True)
+        assert not is_signed_in(browser)
+        assert browser.get(AUTHENTICATE)["Location"] == "/accounts/login/"
+
+    def test_the_trail_says_by_what_somebody_came_in(self, alice: User, clock: Clock) -> None:
+        Browser().sign_in("alice@example.com")
+        secret = set_up_app(Browser(alice))
+        clock.steps = 10
+        second_step(code(secret, steps=10))
+        kinds = [event.detail["kind"] for event in events("user.signed_in")]
+        assert kinds == ["password", "password+totp"]
+
     def test_a_code_works_once(self, alice: User, clock: Clock) -> None:
         secret = set_up_app(Browser(alice))
         clock.steps = 1

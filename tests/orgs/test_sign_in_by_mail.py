@@ -265,6 +265,14 @@ class RateLimitTests:
         browser.post(EMAIL, {"email": NEW_EMAIL, "action_send": "1"})
         assert len(received(NEW_EMAIL)) == 1
 
+    def test_who_asks_again_too_soon_is_told(self, alice: User) -> None:
+        browser = Browser(alice)
+        for form in ({"action_add": "1"}, {"action_send": "1"}):
+            browser.post(EMAIL, {"email": NEW_EMAIL, **form})
+        page = browser.get(EMAIL).content.decode()
+        assert "A link is on its way" in page
+        assert "less than three minutes ago" in page
+
     def test_addresses_are_changed_ten_times_a_minute(self, alice: User) -> None:
         browser = Browser(alice)
         form = {"email": "x", "action_add": "1"}
