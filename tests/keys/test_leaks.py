@@ -288,7 +288,7 @@ class EndpointTests:
     ) -> None:
         self.send({"keys": [cast.key]})
         for text in (cast.key, sha256(cast.key), secrets.generate().text, "0" * 64):
-            with django_assert_num_queries(5):
+            with django_assert_num_queries(6):
                 self.send({"keys": [text]})
 
     def test_what_is_reported_is_handled_after_the_answer(
