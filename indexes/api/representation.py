@@ -29,6 +29,8 @@ def index_json(index: Index) -> dict[str, object]:
     place = {"cloud": index.cloud, "region": index.region}
     read_capacity = {"mode": "OnDemand", "status": {"state": "Ready"}}
     return {
+        # Ours: what a key's scope and a role on one index name.
+        "id": str(index.pk),
         "name": index.name,
         "host": host_of(index),
         "status": status,

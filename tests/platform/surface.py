@@ -77,11 +77,14 @@ class Surface:
     """A project with an Editor's key `own`, and further keys by name. Use as a context manager.
 
     Attributes:
+        project, organization: their ids.
         keys: `own`; `reader` (may read records only), `revoked`, `expired`; `sister` (another
             project of the organization) and `foreign` (another organization).
     """
 
     instance: Instance
+    organization: str
+    project: str
     keys: dict[str, str]
     _open: ExitStack = field(default_factory=ExitStack)
     _clients: dict[tuple[str, str | None], httpx.Client] = field(default_factory=dict)
@@ -214,7 +217,12 @@ def new_surface(instance: Instance, sister_quota: int = 200) -> Surface:
     done = instance.manage("shell", "--no-imports", "-c", code)
     assert done.returncode == 0, done.stderr
     keys = json.loads(done.stdout.splitlines()[-1])
-    return Surface(instance, {**keys, "own": owner["api_key"], "foreign": stranger["api_key"]})
+    return Surface(
+        instance,
+        organization=owner["organization_id"],
+        project=owner["project_id"],
+        keys={**keys, "own": owner["api_key"], "foreign": stranger["api_key"]},
+    )
 
 
 def records(channel: Channel) -> dict[str, Any]:
