@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core import mail as django_mail
@@ -445,6 +447,12 @@ class VouchingTests:
             True,
             True,
         )
+
+    def test_so_has_who_had_an_account_before_addresses_were_kept(self, alice: User) -> None:
+        EmailAddress.objects.all().delete()
+        import_module("orgs.migrations.0004_vouched_addresses").vouch(apps, None)
+        assert EmailAddress.objects.get(user=alice).verified
+        assert Browser().sign_in("alice@example.com")["Location"] == "/"
 
     def test_a_pending_claim_of_somebody_else_does_not_stand_in_the_way(self, alice: User) -> None:
         EmailAddress.objects.create(user=alice, email="dana@example.com")
