@@ -783,6 +783,7 @@ class PageTests:
             Signer(salt="another", sep=".").sign(uuid.uuid4().hex * 2),
             Signer(salt="orgs.invitations", sep=".").sign(uuid.uuid4().hex * 2),
         ],
+        ids=("short", "long", "nul", "not ASCII", "forged", "of another kind", "of nobody"),
     )
     def test_a_made_up_link_is_404(self, db: None, token: str) -> None:
         answer = Browser().get(f"/invitations/{token}/")
