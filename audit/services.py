@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 from uuid import UUID
 
@@ -99,7 +99,7 @@ def _public(fields: Mapping[str, object]) -> dict[str, Plain]:
 def _without_secrets(value: object) -> object:
     if isinstance(value, Mapping):
         return _public(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | set | frozenset):
         return [_without_secrets(item) for item in value]
     return value
 

@@ -22,19 +22,24 @@ def seal_events() -> None:
 
 @shared_task
 def deliver_streams() -> None:
-    """Ask for the delivery of every stream that has something to send."""
-    for stream_id in delivery.due_streams():
-        try:
-            deliver_stream.apply_async((str(stream_id),), expires=20)
-        except OperationalError as error:
-            logger.warning("The queue does not answer, the next round asks again: %s", error)
-            return
+    """Ask for the delivery of the stream whose turn it is."""
+    stream_id = delivery.next_stream()
+    if stream_id is None:
+        return
+    try:
+        deliver_stream.apply_async((str(stream_id),), expires=20)
+    except OperationalError as error:
+        logger.warning("The queue does not answer, the next round asks again: %s", error)
 
 
 @shared_task
 def deliver_stream(stream_id: str) -> None:
-    """Send what the stream has not sent yet. A failure is kept in its row; the schedule repeats."""
+    """Send what the stream has not sent yet, then let the next one have its turn.
+
+    A failure is kept in its row; the schedule repeats.
+    """
     delivery.deliver(UUID(stream_id))
+    deliver_streams()
 
 
 @shared_task

@@ -37,7 +37,8 @@ def checked(kind: Stream.Kind, config: Mapping[str, object]) -> dict[str, Plain]
     fields = _FIELDS[kind]
     if unknown := sorted(config.keys() - fields.keys()):
         raise BadConfiguration(
-            f"A {kind.value} stream has no field {unknown[0][:80]!r}: it has {', '.join(fields_of(kind))}."
+            f"A {kind.value} stream has no field {unknown[0][:80]!r}: it has"
+            f" {', '.join(fields_of(kind))}."
         )
     found: dict[str, Plain] = {}
     for name, (checker, default) in fields.items():

@@ -23,10 +23,10 @@ from audit.streams.secrets import unwrapped
 from audit.streams.targets import DeliveryFailed
 from kms.envelope import KeyUnavailable
 
-LEASE = timedelta(seconds=120)
-"""Longer than any batch takes: one exchange ends after 20 s, resolving its host after 30."""
-ROUND = timedelta(seconds=45)
-"""How long one call goes on when there is always more."""
+LEASE = timedelta(seconds=60)
+"""Longer than any batch takes: one exchange ends after 10 s, resolving its host after 30."""
+ROUND = timedelta(seconds=10)
+"""How long one call goes on when there is always more; then it is the turn of another stream."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 900.0
 """Seconds until the next attempt: doubled with every failure, up to the longest."""
 
@@ -40,15 +40,28 @@ DELIVERERS: dict[str, Deliverer] = {
 }
 
 
+def next_stream() -> UUID | None:
+    """The stream whose turn it is, None while another one sends.
+
+    One at a time: a receiver that is slow holds one worker, and never all of them.
+    """
+    if Stream.objects.filter(lease_until__gt=timezone.now()).exists():
+        return None
+    return next(iter(due_streams()), None)
+
+
 def due_streams() -> list[UUID]:
-    """The streams that have something to send, may send it now and that nobody sends for."""
+    """The streams that have something to send, may send it now and that nobody sends for.
+
+    Who has waited longest comes first.
+    """
     now = timezone.now()
     size = Log.objects.filter(pk=OuterRef("log_id")).values("size")
     return list(
         _claimable(now)
         .annotate(size=Subquery(size))
         .filter(size__gt=F("next_seq"))
-        .order_by("next_attempt_at")
+        .order_by("next_attempt_at", "pk")
         .values_list("pk", flat=True)
     )
 
@@ -103,6 +116,7 @@ def _send(stream: Stream, lease: UUID, batch: Batch) -> int:
         failures=0,
         last_error="",
         last_delivered_at=now,
+        next_attempt_at=now,
         lease_until=now + LEASE,
     )
     return batch.end - batch.start if moved else 0

@@ -17,9 +17,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 
-TIMEOUT = 10.0
+TIMEOUT = 5.0
 """Seconds for one step: connecting, a read, a write."""
-DEADLINE = 20.0
+DEADLINE = 10.0
 """Seconds for a whole exchange, however slowly the other side drips its answer."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -116,29 +117,27 @@ class TamperedTests:
         with pytest.raises(ExportError, match="line 5, seq 3: the chain breaks"):
             check(lines)
 
-    @pytest.mark.parametrize("at", range(1, SIZE + 1))
-    def test_a_dropped_record_is_found_wherever_it_was(self, lines: Lines, at: int) -> None:
-        del lines[at]
-        with pytest.raises(ExportError, match=rf"seq {at - 1} is missing before"):
-            check(lines)
+    def test_a_dropped_record_is_found_wherever_it_was(self, lines: Lines) -> None:
+        for at in range(1, SIZE + 1):
+            with pytest.raises(ExportError, match=rf"seq {at - 1} is missing before"):
+                check(lines[:at] + lines[at + 1 :])
 
-    @pytest.mark.parametrize("at", range(1, SIZE + 1))
-    def test_a_dropped_record_with_everything_made_to_fit_is_found(
-        self, lines: Lines, at: int
-    ) -> None:
-        del lines[at]
-        for number, line in enumerate(lines[1:-1]):
-            line["seq"] = number
-        lines[0]["end_seq"] -= 1
-        lines[-1]["records"] -= 1
-        rehash(lines)
-        with pytest.raises(ExportError, match=r"signed checkpoint|'right' lacks"):
-            check(lines)
+    def test_a_dropped_record_with_everything_made_to_fit_is_found(self, lines: Lines) -> None:
+        for at in range(1, SIZE + 1):
+            fewer = deepcopy(lines)
+            del fewer[at]
+            for number, line in enumerate(fewer[1:-1]):
+                line["seq"] = number
+            fewer[0]["end_seq"] -= 1
+            fewer[-1]["records"] -= 1
+            rehash(fewer)
+            with pytest.raises(ExportError, match=r"signed checkpoint|'right' lacks"):
+                check(fewer)
 
-    @pytest.mark.parametrize("kept", [1, 2, 5, SIZE])
-    def test_a_file_cut_between_lines_is_found(self, lines: Lines, kept: int) -> None:
-        with pytest.raises(ExportError, match=r"cut off after .*promises the events 0 up to 13"):
-            check(lines[:kept])
+    def test_a_file_cut_between_lines_is_found(self, lines: Lines) -> None:
+        for kept in (1, 2, 5, SIZE):
+            with pytest.raises(ExportError, match=r"cut off after .*promises the events 0 up to"):
+                check(lines[:kept])
 
     def test_a_file_cut_anywhere_is_found(self, lines: Lines) -> None:
         whole = "".join(json.dumps(line) + "\n" for line in lines).encode()

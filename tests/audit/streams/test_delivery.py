@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit.models import SealedEvent, Stream
 from audit.streams import batches, delivery, webhook
-from audit.streams.delivery import LEASE, LONGEST_PAUSE, deliver, due_streams
+from audit.streams.delivery import LEASE, LONGEST_PAUSE, deliver, due_streams, next_stream
 from audit.tasks import deliver_streams
 from tests.audit.receivers import HttpReceiver, Received
 from tests.audit.streams.support import make_due, make_stream
@@ -180,6 +180,29 @@ class DueTests:
         assert (due_streams(), deliver(stream.pk)) == ([], 0)
         rows.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert due_streams() == [stream.pk]
+
+    def test_one_sends_at_a_time_and_each_has_its_turn(
+        self,
+        stream: Stream,
+        hook: HttpReceiver,
+        log_id: uuid.UUID,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        other = make_stream(log_id, Stream.Kind.WEBHOOK, {"url": hook.url})
+        assert next_stream() == stream.pk
+        during: list[uuid.UUID | None] = []
+        original = delivery.DELIVERERS[Stream.Kind.WEBHOOK]
+
+        def look(*args: Any) -> None:
+            during.append(next_stream())
+            original(*args)
+
+        monkeypatch.setitem(delivery.DELIVERERS, Stream.Kind.WEBHOOK, look)
+        deliver(stream.pk)
+        assert during == [None]
+        assert next_stream() == other.pk
+        grow(log_id, 1)
+        assert due_streams() == [other.pk, stream.pk]
 
     def test_one_disabled_while_it_sends_stops_after_the_batch(
         self, stream: Stream, hook: HttpReceiver, monkeypatch: pytest.MonkeyPatch
