@@ -36,6 +36,16 @@ class ConditionsField(serializers.DictField):
 
     child = serializers.CharField(max_length=MAX_PATTERN, trim_whitespace=False)
 
+    def to_internal_value(self, data: Any) -> Any:
+        """The conditions; REST framework by itself would take 5 for a string.
+
+        Raises:
+            ValidationError: a pattern that is no string.
+        """
+        if isinstance(data, dict) and not all(isinstance(each, str) for each in data.values()):
+            raise serializers.ValidationError("has to hold strings only, one for each claim.")
+        return super().to_internal_value(data)
+
 
 class NewIssuer(Input):
     """The issuer to believe. Without `jwks_uri` and `jwks` its keys are discovered."""
