@@ -61,11 +61,14 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ("-time", "-id")
+        # Each ends as lists are sorted, so that a page is read where it begins.
         indexes = (
-            models.Index(fields=["organization_id", "-time"], name="audit_event_org_time"),
-            models.Index(fields=["organization_id", "type", "-time"], name="audit_event_org_type"),
+            models.Index(fields=["organization_id", "-time", "-id"], name="audit_event_log_time"),
             models.Index(
-                fields=["organization_id", "actor_id", "-time"], name="audit_event_org_actor"
+                fields=["organization_id", "type", "-time", "-id"], name="audit_event_log_type"
+            ),
+            models.Index(
+                fields=["organization_id", "actor_id", "-time", "-id"], name="audit_event_log_actor"
             ),
             models.Index(fields=["request_id"], name="audit_event_request"),
             models.Index(fields=["decision_id"], name="audit_event_decision"),
