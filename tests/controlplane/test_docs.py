@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import get_commands
+from django.urls import resolve
 
+from audit.events import EventType
 from keys import secrets
 
 ROOT = Path(settings.BASE_DIR)
@@ -45,6 +48,40 @@ class DependencyTests:
                     assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z,]+\])?==[0-9a-z.]+", line), line
 
 
+class SignInTests:
+    PAGE = (ROOT / "docs/sign-in.md").read_text()
+
+    def test_every_page_is_there(self) -> None:
+        for path in re.findall(r"^\| `(/accounts/[^`]*)` \|", self.PAGE, re.M):
+            assert resolve(path)
+
+    def test_every_command_is_there(self) -> None:
+        for command in re.findall(r"manage\.py (\w+)", self.PAGE):
+            assert command in get_commands()
+
+    def test_every_event_is_one(self) -> None:
+        named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", self.PAGE))
+        assert named <= {event.value for event in EventType}
+        assert {"user.signed_in", "password.reset", "session.ended"} <= named
+
+    def test_the_limits_are_those(self) -> None:
+        limits = settings.ACCOUNT_RATE_LIMITS | settings.MFA_RATE_LIMITS
+        assert limits == {
+            "login": "30/m/ip",
+            "login_failed": "10/m/ip,10/300s/key",
+            "webauthn_login": "10/m/ip",
+            "reset_password": "20/m/ip,5/m/key",
+            "reset_password_from_key": "20/m/ip",
+            "verify_email": "20/m/ip",
+            "confirm_email": "1/180s/key",
+            "manage_email": "10/m/user",
+            "reauthenticate": "10/m/user",
+            "change_password": "5/m/user",
+            "manage_second_factor": "20/m/user",
+            "manage_sessions": "30/m/user",
+        }, "docs/sign-in.md says so: change both"
+
+
 class SecurityTests:
     def test_the_published_pattern_finds_real_keys(self) -> None:
         (pattern,) = re.findall(r"`(tmrk_[^`]+)`", (ROOT / "SECURITY.md").read_text())
@@ -61,7 +98,11 @@ class LicenceTests:
 
 class LinkTests:
     @pytest.mark.parametrize(
-        "page", ["SECURITY.md", "CONTRIBUTING.md", "docs/configuration.md", "docs/dependencies.md"]
+        "page",
+        [
+            *("SECURITY.md", "CONTRIBUTING.md"),
+            *("docs/configuration.md", "docs/dependencies.md", "docs/sign-in.md"),
+        ],
     )
     def test_links_lead_somewhere(self, page: str) -> None:
         path = ROOT / page

@@ -330,6 +330,15 @@ class PasskeyTests:
         assert answer["Location"] == "/"
         assert is_signed_in(browser)
 
+    def test_it_is_asked_for_only_of_people_who_have_one(self, alice: User) -> None:
+        setting_up = Browser(alice)
+        set_up_app(setting_up)
+        browser = Browser()
+        browser.sign_in("alice@example.com")
+        assert b"data-passkey" not in browser.get(AUTHENTICATE).content
+        add_passkey(setting_up, SoftPasskey())
+        assert b'data-passkey="get"' in browser.get(AUTHENTICATE).content
+
     def test_a_security_key_without_pin_does_not_let_in_alone(self, alice: User) -> None:
         key = SoftPasskey(verifies=False)
         add_passkey(Browser(alice), key)
