@@ -84,7 +84,7 @@ def make_service_account(
         role_bindings=[
             NewBinding(role, ResourceType.ORGANIZATION)
             if role in ORGANIZATION_ROLES
-            else NewBinding(role, ResourceType.PROJECT, project and project.pk)
+            else NewBinding(role, ResourceType.PROJECT, project.pk if project else None)
             for role in roles
         ],
     )

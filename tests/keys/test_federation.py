@@ -562,7 +562,7 @@ class FetchKeysTests:
         served = {"keys": [*others, public_jwk("ec", issuer.keys["ec"])]}
         issuer.answers[JWKS] = lambda: (200, {}, json.dumps(served).encode())
         exchange(rule, issuer.sign("ES256"))
-        known = OidcIssuer.objects.get().jwks
+        known = OidcIssuer.objects.get().jwks or {}
         assert [key["kid"] for key in known["keys"]] == ["ec"]
         assert refused(rule, issuer.sign()) == "key"
 
