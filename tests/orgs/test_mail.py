@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from django.core import mail as django_mail
+from django.core.mail import EmailMultiAlternatives
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -138,6 +139,47 @@ class DeliveryTests:
         due_now(row)  # the worker died: its lease ran out
         deliver_mail(str(row.pk))
         assert len(room.received) == 1
+
+    def test_who_dies_after_the_servers_yes_delivers_again_under_the_same_name(
+        self, db: None, room: Mailroom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row, send_for_real = send(), EmailMultiAlternatives.send
+
+        def send_and_die(message: EmailMultiAlternatives) -> int:
+            send_for_real(message)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(EmailMultiAlternatives, "send", send_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            deliver_mail(str(row.pk))
+        monkeypatch.undo()
+        deliver_mail(str(row.pk))
+        assert len(room.received) == 1  # its lease still runs
+        due_now(row)
+        deliver_mail(str(row.pk))
+        assert [message["Message-ID"] for message in room.received] == [
+            f"<{row.pk}@localhost>",
+            f"<{row.pk}@localhost>",
+        ]
+        row.refresh_from_db()
+        assert (row.attempts, row.text) == (2, "")
+
+    def test_a_slow_worker_does_not_undo_what_a_later_one_did(
+        self, db: None, room: Mailroom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row, send_for_real = send(), EmailMultiAlternatives.send
+
+        def outrun(message: EmailMultiAlternatives) -> int:
+            monkeypatch.setattr(EmailMultiAlternatives, "send", send_for_real)
+            due_now(row)
+            deliver_mail(str(row.pk))  # another worker, after the lease ran out
+            raise TimeoutError
+
+        monkeypatch.setattr(EmailMultiAlternatives, "send", outrun)
+        deliver_mail(str(row.pk))
+        row.refresh_from_db()
+        assert row.sent_at is not None
+        assert (row.next_attempt_at, row.error, row.text) == (None, "", "")
 
     def test_a_task_for_an_absent_message_does_nothing(self, db: None) -> None:
         deliver_mail("0b0e0a3e-0000-4000-8000-000000000000")
