@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast, get_args
 
 from rest_framework import serializers
 
@@ -51,10 +51,12 @@ class QuotaSerializer(serializers.Serializer[Any]):
     """A limit and what of it is taken."""
 
     name = serializers.CharField()
-    scope = serializers.ChoiceField(choices=list(Scope.__args__))
+    scope = serializers.ChoiceField(choices=list(get_args(Scope)))
     used = serializers.IntegerField()
     limit = serializers.IntegerField(allow_null=True, help_text="null: as many as wanted.")
-    source = serializers.ChoiceField(choices=list(Source.__args__))
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field of that name
+        choices=list(get_args(Source))
+    )
     reason = serializers.CharField()
     is_full = serializers.BooleanField()
 
@@ -62,7 +64,7 @@ class QuotaSerializer(serializers.Serializer[Any]):
 class QuotasSerializer(serializers.Serializer[Any]):
     """Every quota of a project or an organization."""
 
-    data = QuotaSerializer(many=True)
+    data = QuotaSerializer(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class PreviewSerializer(serializers.Serializer[Any]):
@@ -75,7 +77,7 @@ class PreviewSerializer(serializers.Serializer[Any]):
 
 def quotas_json(quotas: list[Quota]) -> dict[str, Any]:
     """The answer to a question for quotas."""
-    return dict(QuotasSerializer({"data": quotas}).data)
+    return {"data": QuotaSerializer(cast("Any", quotas), many=True).data}
 
 
 def preview_json(quotas: list[Quota]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -71,13 +72,14 @@ class SingleIndexTests:
         self, cast: Cast, indexes: list[Index]
     ) -> None:
         actor = bob_with(cast, indexes[0], Role.CONTROL_PLANE_EDITOR)
-        for attempt in (
+        attempts: list[Callable[[str], object]] = [
             lambda name: get_index(actor, cast.project.pk, name),
             lambda name: delete_index(actor=actor, project_id=cast.project.pk, name=name),
             lambda name: configure_index(
                 actor=actor, project_id=cast.project.pk, name=name, tags={"a": "b"}
             ),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(PermissionDenied, match="lacks the permission index:"):
                 attempt("theirs")
             with pytest.raises(NotFound, match="No index"):

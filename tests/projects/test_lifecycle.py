@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -47,9 +48,9 @@ from tests.indexes.test_services import at_once
 from tests.projects.test_services import let_in
 
 
-def change(project: Project, actor: Actor = SYSTEM, **fields: object) -> Project:
+def change(project: Project, actor: Actor = SYSTEM, **fields: Any) -> Project:
     """The project after the change."""
-    changes = Changes(**fields)  # type: ignore[arg-type]  # test data
+    changes = Changes(**fields)
     return update_project(actor=actor, project_id=project.pk, changes=changes)
 
 
@@ -104,7 +105,7 @@ class UpdateProjectTests:
     @pytest.mark.parametrize("value", [-1, 100_001, 2**63])
     def test_a_limit_out_of_range_is_refused(self, cast: Cast, field: str, value: int) -> None:
         with pytest.raises(OutOfRange, match=f"{field} {value} is out of range: 0 to 100000"):
-            change(cast.project, **{field: value})
+            change(cast.project, SYSTEM, **{field: value})
 
     def test_a_stale_version_is_told_under_the_lock(self, cast: Cast) -> None:
         def refuse(version: int) -> None:
@@ -349,7 +350,7 @@ class RaceTests:
     def test_changes_at_once_all_count(self) -> None:
         project = make_project()
         fields = ["max_indexes", "max_api_keys"]
-        at_once(4, lambda number: change(project, **{fields[number % 2]: number}))
+        at_once(4, lambda number: change(project, SYSTEM, **{fields[number % 2]: number}))
         project.refresh_from_db()
         assert project.version == 5
         assert project.max_indexes in {0, 2}
