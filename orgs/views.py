@@ -18,15 +18,21 @@ from orgs.decorators import PageRequest, page
 from orgs.errors import AlreadyExists, InvalidArgument
 from orgs.forms import NewPersonForm
 from orgs.models import Invitation, User
-from orgs.selectors.invitations import LinkState, find_by_token, roles_in_words
+from orgs.selectors.invitations import (
+    LinkState,
+    find_by_nonce,
+    link_token,
+    read_token,
+    roles_in_words,
+)
 from orgs.selectors.organizations import organizations_barring, organizations_visible_to
 from orgs.selectors.transfers import get_transfer
 from orgs.services.invitations import InvitationOver, accept_as_new_person, accept_invitation
 from orgs.services.transfers import accept_ownership, cancel_offer, decline_ownership
 
 LINKS = "invitations"
-"""Where the session keeps the links that its visitor came by, so that no other page's address, and
-so no log and no Referer, holds one."""
+"""Where the session notes the links that its visitor has shown, by invitation and nonce: no other
+page's address, and so no log and no Referer, holds one, and the session none that would work."""
 MAX_LINKS = 10
 TRANSFER_ACTIONS = {
     "accept": (accept_ownership, "You own {0} now."),
@@ -51,12 +57,15 @@ def home(request: PageRequest) -> HttpResponse:
 @never_cache
 def invitation_link(request: HttpRequest, token: str) -> HttpResponse:
     """Where the link in the mail leads: to the invitation's own page, without the secret."""
-    invitation, state = find_by_token(token)
+    shown = read_token(token)
+    if shown is None:
+        return _over(request, LinkState.UNKNOWN, None)
+    invitation, state = find_by_nonce(*shown)
     if invitation is None or state != LinkState.OPEN:
         return _over(request, state, invitation)
     links = dict(request.session.get(LINKS, {}))
     links.pop(str(invitation.pk), None)
-    links[str(invitation.pk)] = token
+    links[str(invitation.pk)] = str(invitation.nonce)
     request.session[LINKS] = dict(list(links.items())[-MAX_LINKS:])
     return redirect("orgs:invitation", invitation.pk)
 
@@ -65,8 +74,10 @@ def invitation_link(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 def invitation(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
     """Who invites, to what, as what, and the way in."""
-    token = request.session.get(LINKS, {}).get(str(invitation_id), "")
-    found, state = find_by_token(token)
+    nonce = request.session.get(LINKS, {}).get(str(invitation_id))
+    if nonce is None:
+        return _over(request, LinkState.UNKNOWN, None)
+    found, state = find_by_nonce(invitation_id, UUID(nonce))
     if found is None or state != LinkState.OPEN:
         return _over(request, state, found)
     way_in = _way_in(request, found)
@@ -85,7 +96,7 @@ def invitation(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
         "invitation": found,
         "roles": roles_in_words(found),
         "way_in": way_in,
-        "token": token,
+        "token": link_token(found),
         "form": form,
     }
     refused = way_in == "sign_up" and form.is_bound and bool(form.errors)

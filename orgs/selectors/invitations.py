@@ -116,12 +116,8 @@ def state_of(invitation: Invitation | None, nonce: UUID) -> LinkState:
     return LinkState.EXPIRED if is_over else LinkState.OPEN
 
 
-def find_by_token(token: str) -> tuple[Invitation | None, LinkState]:
-    """The invitation that a link leads to, with its organization, and what the link is good for."""
-    found = read_token(token)
-    if found is None:
-        return None, LinkState.UNKNOWN
-    invitation_id, nonce = found
+def find_by_nonce(invitation_id: UUID, nonce: UUID) -> tuple[Invitation | None, LinkState]:
+    """The invitation with its organization, and what a link with that nonce is good for now."""
     rows = Invitation.objects.select_related("organization")
     invitation = rows.filter(pk=invitation_id).first()
     return invitation, state_of(invitation, nonce)

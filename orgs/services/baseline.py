@@ -26,6 +26,8 @@ RANGE_LENGTH = 64
 SESSION_HOURS = range(1, 25)
 """Beyond a day the installation's own limit ends every sign-in."""
 KEY_AGE_DAYS = range(1, 3651)
+NO_DEMANDS = asdict(Demands())
+"""Every field as it is where nothing is demanded."""
 
 
 @dataclass(frozen=True, slots=True)

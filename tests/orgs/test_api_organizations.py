@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from orgs.models import Organization, OwnershipTransfer, SecurityBaseline
@@ -255,6 +256,28 @@ class TransferTests:
             one = f"/admin/ownership-transfers/{made['id']}"
             assert person.call("POST", f"{one}/{act}")[1]["status"] == status
             assert person.call("POST", f"{one}/{act}")[0] == 412
+
+    @pytest.mark.parametrize("count", [1, 20])
+    def test_more_offers_take_no_more_queries(
+        self,
+        cast: Cast,
+        owner: Caller,
+        count: int,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        now = timezone.now()
+        for _ in range(count):
+            OwnershipTransfer.objects.create(
+                organization=cast.organization,
+                offered_by=cast.alice,
+                offered_to=cast.bob,
+                expires_at=now,
+                outcome="declined",
+                ended_at=now,
+            )
+        owner.call("GET", "/admin/ownership-transfers")
+        with django_assert_num_queries(3):
+            assert len(owner.call("GET", "/admin/ownership-transfers")[1]["data"]) == count
 
     def test_a_machine_neither_offers_nor_accepts(self, cast: Cast, owner: Caller) -> None:
         status, _ = owner.call("POST", at(cast, "/transfer"), {"user_id": str(cast.bob.pk)})

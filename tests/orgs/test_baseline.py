@@ -5,11 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from audit.models import AuditEvent
@@ -132,7 +135,7 @@ class UpdateBaselineTests:
             *({"max_key_age_days": days} for days in (0, -1, 3651)),
         ],
     )
-    def test_numbers_out_of_range_are_400(self, cast: Cast, changes: dict[str, int]) -> None:
+    def test_numbers_out_of_range_are_400(self, cast: Cast, changes: dict[str, Any]) -> None:
         with pytest.raises(OutOfRange, match=next(iter(changes))):
             change(cast, **changes)
 
@@ -193,9 +196,11 @@ class OwnWayInTests:
             change(cast, ip_ranges=[])
 
     def test_the_operator_lets_them_in_again(self, cast: Cast) -> None:
-        change(cast, ip_ranges=["198.51.100.0/24"], force=True)
-        change(cast, SYSTEM, ip_ranges=[])
+        change(cast, ip_ranges=["198.51.100.0/24"], mfa_required=True, force=True)
+        call_command("reset_baseline", str(cast.organization.pk), stdout=StringIO())
         assert change(cast, session_hours=1).baseline.version == 3
+        with pytest.raises(CommandError, match="no organization"):
+            call_command("reset_baseline", str(uuid.uuid4()))
 
 
 def seen(rows: Sequence[LockedOut]) -> set[tuple[str, str]]:

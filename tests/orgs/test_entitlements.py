@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from io import StringIO
 
 import pytest
@@ -32,7 +33,7 @@ class PlanTests:
 
     def test_a_higher_plan_takes_nothing_away(self) -> None:
         plans = list(Plan)
-        for lower, higher in zip(plans, plans[1:], strict=False):
+        for lower, higher in itertools.pairwise(plans):
             for name in Entitlement:
                 low, high = PLANS[lower][name], PLANS[higher][name]
                 assert high is None or (low is not None and low <= high)

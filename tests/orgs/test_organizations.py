@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -225,12 +226,8 @@ class RaceTests:
             doomed = make_organization(cast.alice, f"Doomed {number}")
             actor = actor_for(cast.alice, authenticated_at=timezone.now())
             ends = at_once(
-                lambda actor=actor, doomed=doomed: delete_organization(
-                    actor=actor, organization_id=doomed.pk
-                ),
-                lambda actor=actor, doomed=doomed: create_project(
-                    actor=actor, organization_id=doomed.pk, name="New"
-                ),
+                partial(delete_organization, actor=actor, organization_id=doomed.pk),
+                partial(create_project, actor=actor, organization_id=doomed.pk, name="New"),
             )
             alive = Organization.objects.filter(pk=doomed.pk).exists()
             assert ends == {"done": 1, "FailedPrecondition" if alive else "NotFound": 1}
