@@ -21,7 +21,7 @@ def register() -> None:
 
 
 def _api_key(pk: UUID) -> Found | None:
-    row = ApiKey.objects.select_related("project").filter(pk=pk).first()
+    row = ApiKey.objects.select_related("project").filter(pk=pk, revoked_at=None).first()
     return Found(row.pk, row.project.organization_id, row.project_id, row.name) if row else None
 
 

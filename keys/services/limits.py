@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
 from typing import Any, TypedDict, cast
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from keys.policies import too_old_at
 from orgs import registry
 from orgs.errors import InvalidArgument
 from orgs.models import ResourceType
+from orgs.services.baseline import check_ranges
 
 MAX_INDEXES = 100
 MAX_NAMESPACES = 50
@@ -148,19 +148,7 @@ def _allowed_ips(_: ApiKey, ranges: Sequence[str]) -> list[str]:
             f"allowed_ips has {len(ranges)} ranges: at most {MAX_RANGES}. Join neighbours into a"
             " larger range."
         )
-    return list(dict.fromkeys(map(_range, ranges)))
-
-
-def _range(text: str) -> str:
-    try:
-        if "%" in text:
-            raise ValueError("a zone belongs to one machine only")
-        return str(ip_network(text))
-    except ValueError as error:
-        raise InvalidArgument(
-            f"allowed_ips {text[:60]!r} is no address range: write CIDR such as 192.0.2.0/24 or"
-            " 2001:db8::/48, without bits behind the prefix."
-        ) from error
+    return list(check_ranges(ranges))
 
 
 def _time(field: str) -> Callable[[ApiKey, datetime | None], datetime | None]:

@@ -107,7 +107,7 @@ class CreateTests:
             ({"name": "a", "namespaces": ["\u00e4"]}, "namespaces"),
             ({"name": "a", "namespaces": "a"}, "namespaces"),
             ({"name": "a", "namespaces": [None]}, "namespaces"),
-            ({"name": "a", "allowed_ips": ["10.0.0.1/8"]}, "allowed_ips"),
+            ({"name": "a", "allowed_ips": ["10.0.0.1/33"]}, "no address range"),
             ({"name": "a", "allowed_ips": None}, "allowed_ips"),
             ({"name": "a", "allowed_ips": [4]}, "allowed_ips"),
             ({"name": "a", "leak_policy": ""}, "leak_policy"),
