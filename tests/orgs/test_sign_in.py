@@ -342,6 +342,14 @@ class ClientIpTests:
         assert client_ip(rf.get("/", REMOTE_ADDR="")) == ""
 
 
+def account_paths(passkey: int = 1) -> Iterator[str]:
+    """Every path of the sign-in and of one's own account."""
+    for pattern in urlpatterns:
+        route = re.sub(r"[\^$]|\(\?P<\w+>[^)]*\)", "", str(pattern.pattern))
+        path = f"/accounts/{route}".replace("/-/", "/1-abc/").replace("<int:session_id>", "1")
+        yield path.replace("<str:key>", "a:b").replace("<int:pk>", str(passkey))
+
+
 class DressTests:
     def test_every_page_of_an_account_looks_like_the_rest(self, cast: Cast) -> None:
         browser = Browser(cast.alice)
@@ -350,14 +358,43 @@ class DressTests:
         passkey = Authenticator.objects.get(type=Authenticator.Type.WEBAUTHN)
         shown = set()
         for person in (browser, Browser()):
-            for pattern in urlpatterns:
-                route = re.sub(r"[\^$]|\(\?P<\w+>[^)]*\)", "", str(pattern.pattern))
-                path = f"/accounts/{route}".replace("/-/", "/1-abc/")
-                for placeholder, value in {"<str:key>": "a:b", "<int:pk>": passkey.pk}.items():
-                    path = path.replace(placeholder, str(value))
-                answer = person.get(path.replace("<int:session_id>", "1"))
+            for path in account_paths(passkey.pk):
+                answer = person.get(path)
                 if answer.status_code == 200:
-                    shown.add(pattern.name)
+                    shown.add(path)
                     assert b"css/components." in answer.content, path
                     assert b"Menu:" not in answer.content, path
         assert len(shown) >= 18
+
+
+class BadCallerTests:
+    JUNK = (
+        (
+            {},
+            "application/x-www-form-urlencoded",
+            b"code=%00&email=%ED%A0%80&password1=%FF&action_add",
+        ),
+        ({}, "multipart/form-data; boundary=x", b"--x\r\nbroken"),
+        (
+            {"accept": "application/json"},
+            "application/json",
+            b'{"login": ["a", {}], "code": 1e999}',
+        ),
+        ({"accept": "application/json"}, "application/json", b"[" * 20_000),
+        ({"x-requested-with": "XMLHttpRequest"}, "text/plain", b"\xff\x00"),
+    )
+
+    @pytest.mark.parametrize("number", range(len(JUNK)))
+    @pytest.mark.parametrize("is_somebody", [True, False])
+    def test_nothing_that_anybody_sends_is_an_error_of_ours(
+        self, cast: Cast, number: int, is_somebody: bool
+    ) -> None:
+        headers, content_type, body = self.JUNK[number]
+        for path in account_paths():
+            browser = Browser(cast.alice) if is_somebody else Browser()
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+                cache.clear()
+                answer = browser.generic(
+                    method, path, body, content_type=content_type, headers=headers
+                )
+                assert answer.status_code < 500, (method, path)
