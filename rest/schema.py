@@ -116,6 +116,11 @@ class Schema(AutoSchema):
         parts = [part for part in self._tokenize_path() if part != "admin"]
         return parts[:1]
 
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        """Inputs are named apart from what is answered: `Retention` is `RetentionInput`."""
+        name = str(super().get_serializer_name(serializer, direction))
+        return f"{name.removesuffix('Input')}Input" if isinstance(serializer, Input) else name
+
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         found: dict[str, Any] = super()._get_response_bodies(direction)
         statuses = [*ALWAYS]

@@ -82,22 +82,38 @@ class IdempotentView(APIView):
         return f"{caller.kind}:{caller.id}:{self.request.headers.get(ORGANIZATION_HEADER, '')}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """As everywhere; then a POST with an idempotency key gets its handler wrapped."""
-        super().initial(request, *args, **kwargs)
+        """As everywhere; then a POST with an idempotency key gets its handler wrapped.
+
+        Raises:
+            InvalidArgument: the key is malformed.
+            PayloadTooLarge: the body is larger than any that is read here.
+        """
         key = request.headers.get("Idempotency-Key")
-        if key is not None and request.method == "POST" and self.is_idempotent:
-            handler = getattr(self, "post", None)
-            if handler is not None:
-                idempotency.check_key(key)
-                vars(self)["post"] = partial(self._post_once, key, handler)
+        handler = getattr(self, "post", None)
+        if key is None or handler is None or request.method != "POST" or not self.is_idempotent:
+            super().initial(request, *args, **kwargs)
+            return
+        idempotency.check_key(key)
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            raise too_large()
+        # Before anybody parses it (the CSRF check does): what is parsed can't be had again.
+        essence = b"\0".join((request.META.get("QUERY_STRING", "").encode(), request.body))
+        super().initial(request, *args, **kwargs)
+        vars(self)["post"] = partial(self._post_once, key, essence, handler)
 
     def _post_once(
-        self, key: str, handler: Handler, request: Request, *args: Any, **kwargs: Any
+        self,
+        key: str,
+        essence: bytes,
+        handler: Handler,
+        request: Request,
+        *args: Any,
+        **kwargs: Any,
     ) -> HttpResponse:
         """The handler's answer, or the one that it gave before."""
         with transaction.atomic():
             reply = idempotency.claim(
-                scope=f"{self.scope}:{request.path}", request=self._essence(), key=key
+                scope=f"{self.scope}:{request.path}", request=essence, key=key
             )
             if reply.status:
                 return self._replay(idempotency.recall(reply))
@@ -106,17 +122,6 @@ class IdempotentView(APIView):
             body = _content(response)
             idempotency.keep(reply, idempotency.Answer(response.status_code, body, headers))
         return response
-
-    def _essence(self) -> bytes:
-        """What has to be equal in a repeated request besides caller, path and key.
-
-        Raises:
-            PayloadTooLarge: the body is larger than any that is read here.
-        """
-        request = self.request
-        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-            raise too_large()
-        return b"\0".join((request.META.get("QUERY_STRING", "").encode(), request.body))
 
     def _replay(self, answer: idempotency.Answer) -> HttpResponse:
         response = HttpResponse(answer.body, status=answer.status, headers=answer.headers)

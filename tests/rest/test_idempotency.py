@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection, transaction
 from django.urls import include, path
 from django.utils import timezone
@@ -28,7 +29,7 @@ from rest.serializers import Input
 from rest.tasks import forget_replies
 from tests.cast import Cast
 from tests.factories import SYSTEM
-from tests.pages import Browser
+from tests.pages import Browser, hidden_value
 
 
 class NewThing(Input):
@@ -109,6 +110,15 @@ class ReplayTests:
         assert again["Cache-Control"] == "no-store"
         assert again["X-Request-Id"] != first["X-Request-Id"]
         assert Group.objects.count() == 1
+
+    def test_a_session_with_its_csrf_token_is_as_good(self, cast: Cast) -> None:
+        browser = Browser(cast.alice, enforce_csrf_checks=True)
+        page = browser.get("/accounts/password/change/").content
+        token = hidden_value(page, "csrfmiddlewaretoken")
+        more = {"x-csrftoken": token, "origin": settings.TAMARACK_PUBLIC_URL}
+        first, again = send(browser, **more), send(browser, **more)
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.content == again.content
 
     def test_without_a_key_it_happens_again(self, alice: Browser) -> None:
         send(alice, {"name": "a"}, key=None)
