@@ -15,7 +15,7 @@ from audit import selectors
 from audit.canonical import Plain
 from audit.events import EventType
 from audit.exports import export_lines
-from audit.models import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, Log, Stream
+from audit.models import INSTALLATION, MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, Log, Stream
 from audit.selectors import NoSuchSize
 from audit.services import record
 from audit.streams.configuration import BadConfiguration, checked, checked_secret
@@ -29,6 +29,7 @@ from orgs.errors import (
     FailedPrecondition,
     InvalidArgument,
     OutOfRange,
+    PermissionDenied,
     QuotaExceeded,
     Unavailable,
     no_such,
@@ -68,7 +69,7 @@ def export_events(
         Unavailable: the key that signs checkpoints can't be had.
     """
     _authorize(actor, Permission.AUDIT_MANAGE, organization_id)
-    require(Organization.objects.get(pk=organization_id), Entitlement.AUDIT_EXPORT)
+    _require_export(actor, organization_id)
     by_number = from_seq is not None or end_seq is not None
     by_time = since is not None or until is not None
     if by_number and by_time:
@@ -78,8 +79,33 @@ def export_events(
     else:
         start = from_seq or 0
         end = selectors.size_of(organization_id) if end_seq is None else end_seq
+    return _export(actor, organization_id, organization_id, (start, end), witness_size)
+
+
+@transaction.atomic
+def export_installation(*, actor: Actor) -> Iterator[str]:
+    """The log of what belongs to no organization, for the operator.
+
+    Raises:
+        PermissionDenied: anybody else asks.
+        Unavailable: the key that signs checkpoints can't be had.
+    """
+    if not actor.is_system:
+        raise PermissionDenied("Only the operator reads the log of the installation.")
+    whole = (0, selectors.size_of(INSTALLATION))
+    return _export(actor, INSTALLATION, None, whole, None)
+
+
+def _export(
+    actor: Actor,
+    log_id: UUID,
+    organization_id: UUID | None,
+    numbers: tuple[int, int],
+    witness_size: int | None,
+) -> Iterator[str]:
+    start, end = numbers
     try:
-        lines = export_lines(organization_id, start, end, witness_size)
+        lines = export_lines(log_id, start, end, witness_size)
     except NoSuchSize as error:
         raise OutOfRange(str(error)) from error
     except KeyUnavailable as error:
@@ -88,7 +114,7 @@ def export_events(
         EventType.AUDIT_EXPORTED,
         actor=actor,
         organization_id=organization_id,
-        resource=("audit_log", organization_id, "audit log"),
+        resource=("audit_log", log_id, "audit log"),
         permission=Permission.AUDIT_MANAGE,
         detail={"from_seq": start, "end_seq": end},
     )
@@ -155,7 +181,7 @@ def create_stream(
         Unavailable: the secret can't be wrapped now.
     """
     _authorize(actor, Permission.AUDIT_MANAGE, organization_id)
-    require(Organization.objects.get(pk=organization_id), Entitlement.AUDIT_EXPORT)
+    _require_export(actor, organization_id)
     shown = new_secret() if kind == Stream.Kind.WEBHOOK else ""
     stream_id = uuid.uuid4()
     stream = Stream(
@@ -313,6 +339,14 @@ def _authorize(actor: Actor, permission: Permission, organization_id: UUID) -> N
         organization_id=organization_id,
         what=f"organization {organization_id}",
     )
+
+
+def _require_export(actor: Actor, organization_id: UUID) -> None:
+    organization = Organization.objects.filter(pk=organization_id).first()
+    if organization is None:
+        raise no_such(f"organization {organization_id}")
+    if not actor.is_system:
+        require(organization, Entitlement.AUDIT_EXPORT)
 
 
 def _locked_log(organization_id: UUID) -> Log:
