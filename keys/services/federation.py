@@ -119,6 +119,11 @@ def _set_keys(row: OidcIssuer, jwks_uri: str, jwks: Mapping[str, Any] | None) ->
         row.jwks_uri = federation.check_https(_checked_text(jwks_uri, "jwks_uri"), "jwks_uri")
     else:
         row.key_source = KeySource.DISCOVERY
+        if "?" in row.issuer:
+            raise InvalidArgument(
+                f"The issuer {shown(row.issuer)} can't be discovered, having a query: give"
+                " jwks_uri or jwks."
+            )
         federation.check_https(row.issuer, "issuer")
 
 

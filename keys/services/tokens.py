@@ -271,9 +271,12 @@ def refusal(
     return TokenRefused(error, description)
 
 
+@transaction.atomic
 def note_refusal(reason: str, *, asker: Asker, account: ServiceAccount | None) -> None:
     """Note that a token, or its use, was refused: once a minute for each account, address and
     reason. `account` is None where nobody knows which one was meant.
+
+    That it was noted is kept in the transaction of the note: without one it is tried again.
     """
     organization_id, label = None, "unknown client"
     actor = Actor(

@@ -587,6 +587,7 @@ class IssuerTests:
             {"issuer": "https://[bad"},
             {"issuer": "https://a.example:99999"},
             {"issuer": "https://a.example#x"},
+            {"issuer": "https://a.example?x"},
             {"issuer": "https://é.example"},
             {"audience": ""},
             {"audience": "a\0b"},
