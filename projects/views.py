@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from orgs.decorators import PageRequest, page
-from orgs.errors import InvalidArgument
+from orgs.errors import InvalidArgument, PaymentRequired, QuotaExceeded
 from orgs.permissions import Permission, authorize, permissions_of
 from orgs.selectors.organizations import get_organization, members_of
 from projects.forms import ProjectForm
@@ -45,7 +45,7 @@ def create(request: PageRequest, organization_id: UUID) -> HttpResponse:
             project = create_project(
                 actor=request.actor, organization_id=found.pk, name=form.cleaned_data["name"]
             )
-        except InvalidArgument as error:
+        except (InvalidArgument, PaymentRequired, QuotaExceeded) as error:
             form.add_error("name", error.message)
         else:
             messages.success(request, f"The project {project.name} is ready.")
