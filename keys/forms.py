@@ -11,6 +11,7 @@ from django.core import signing
 from django.utils import timezone
 
 from keys.services.api_keys import NAME_LENGTH
+from orgs.errors import FailedPrecondition
 from orgs.permissions import ACCESS_ROLE_HELP, DEFAULT_KEY_ROLE, Role
 
 TOKEN_SALT = "keys.forms.ApiKeyForm"  # noqa: S105  names what is signed, no secret
@@ -74,6 +75,45 @@ class ApiKeyForm(forms.Form):
         """When the key stops working; None: never."""
         days = self.cleaned_data["days"]
         return timezone.now() + timedelta(days=days) if days else None
+
+
+class RotateForm(forms.Form):
+    """A new secret for a key, and how long the old one works on beside it.
+
+    The hidden version makes the form sent twice rotate once.
+    """
+
+    use_required_attribute = False
+    version = forms.IntegerField(widget=forms.HiddenInput, min_value=0, max_value=2**31 - 1)
+    hours = forms.TypedChoiceField(
+        label="The old secret works on",
+        choices=[
+            ("0", "not at all: it ends now"),
+            ("1", "for an hour"),
+            ("24", "for a day"),
+            ("168", "for 7 days"),
+        ],
+        initial="24",
+        coerce=int,
+        help_text="It ends sooner once nobody has used it for an hour.",
+    )
+
+    def overlap(self) -> timedelta:
+        """How long the old secret works on at most."""
+        return timedelta(hours=self.cleaned_data["hours"])
+
+    def check_version(self, version: int) -> None:
+        """Let pass the version that the person saw.
+
+        Raises:
+            FailedPrecondition: the key has been changed since, perhaps by this very form.
+        """
+        if version != self.cleaned_data["version"]:
+            raise FailedPrecondition(
+                "The key has been changed since you opened the form, and nothing was done now. If"
+                " you sent the form twice, the first time counted: its new secret works. Rotate the"
+                " key again if you did not get to see it."
+            )
 
 
 class RevokeForm(forms.Form):

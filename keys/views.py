@@ -1,4 +1,4 @@
-"""Pages: a project's API keys, a new one, and the end of one."""
+"""Pages: a project's API keys, a new one, a new secret for one, and the end of one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from keys.forms import ApiKeyForm, RevokeForm, new_token
-from keys.selectors.api_keys import get_key, key_roles, keys_of
+from keys.forms import ApiKeyForm, RevokeForm, RotateForm, new_token
+from keys.selectors.api_keys import get_key, key_roles, keys_of, state_of, stops_at
 from keys.services.api_keys import create_api_key, revoke_api_key
+from keys.services.rotation import rotate_api_key
 from orgs.decorators import PageRequest, page
-from orgs.errors import AlreadyExists, InvalidArgument, PermissionDenied
+from orgs.errors import AlreadyExists, FailedPrecondition, PermissionDenied, Refused
 from orgs.permissions import Permission, authorize, permissions_of
 from projects.models import Project
 from projects.navigation import project_context
@@ -34,8 +35,17 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
     keys = list(keys_of(request.actor, found))
     roles = key_roles(keys)
     context = {
-        "keys": [(key, roles.get(key.pk, [])) for key in keys],
+        "keys": [
+            {
+                "key": key,
+                "roles": roles.get(key.pk, []),
+                "state": state_of(key).value,
+                "stops_at": stops_at(key),
+            }
+            for key in keys
+        ],
         "can_create": Permission.API_KEY_CREATE in held,
+        "can_rotate": Permission.API_KEY_UPDATE in held,
         "can_revoke": Permission.API_KEY_REVOKE in held,
     }
     return _render(request, "keys/list.html", found, context)
@@ -63,7 +73,7 @@ def create(request: PageRequest, project_id: UUID) -> HttpResponse:
         except AlreadyExists as error:
             messages.error(request, error.message)
             return redirect("keys:list", found.pk)
-        except (InvalidArgument, PermissionDenied) as error:
+        except Refused as error:
             form.add_error(None, error.message)
         else:
             return _render(request, "keys/created.html", found, {"key": key, "secret": secret})
@@ -74,6 +84,34 @@ def create(request: PageRequest, project_id: UUID) -> HttpResponse:
         )
         form.add_error(None, EXPIRED_FORM)
     return _render(request, "keys/create.html", found, {"form": form}, status=422)
+
+
+@require_http_methods(FORM_METHODS)
+@page
+def rotate(request: PageRequest, project_id: UUID, key_id: UUID) -> HttpResponse:
+    """Asks how long the old secret is to work on; answers with the new one, once."""
+    found = _project_for(request, project_id, Permission.API_KEY_UPDATE)
+    key = get_key(request.actor, found, key_id)
+    form = RotateForm(
+        request.POST if request.method == "POST" else None, initial={"version": key.version}
+    )
+    if form.is_valid():
+        try:
+            key, secret = rotate_api_key(
+                actor=request.actor,
+                key_id=key.pk,
+                overlap=form.overlap(),
+                check=form.check_version,
+            )
+        except FailedPrecondition as error:
+            messages.error(request, error.message)
+            return redirect("keys:list", found.pk)
+        except PermissionDenied as error:
+            form.add_error(None, error.message)
+        else:
+            return _render(request, "keys/created.html", found, {"key": key, "secret": secret})
+    status = 422 if form.errors else 200
+    return _render(request, "keys/rotate.html", found, {"key": key, "form": form}, status=status)
 
 
 @require_http_methods(FORM_METHODS)

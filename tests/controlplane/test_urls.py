@@ -43,6 +43,10 @@ PAGES: dict[str, tuple[str, str]] = {
         "in - ok - - - ok no no no no no no no no",
         "in - ok - - - ok no no no no no no no no",
     ),
+    f"{PROJECT}keys/<uuid:key_id>/rotate/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - ok - - - ok no no no no no no no no",
+    ),
     f"{PROJECT}keys/<uuid:key_id>/revoke/": (
         "in - ok - - - ok no no no no no no no no",
         "in - to - - - to no no no no no no no no",
@@ -209,6 +213,8 @@ class World:
             "confirm": "key",
             "roles": ["DataPlaneViewer"],
             "days": "",
+            "version": 1,
+            "hours": "24",
             "token": new_token(self.cast.project.pk),
         }
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from keys.forms import new_token
 from keys.models import ApiKey
 from keys.secrets import PATTERN
 from keys.selectors.api_keys import verify_key
+from keys.services.api_keys import create_api_key, disable_api_key, revoke_api_key
+from keys.services.limits import Limits
+from keys.services.rotation import rotate_api_key
 from orgs.models import PrincipalType, RoleBinding
 from orgs.permissions import Role
 from orgs.services.bindings import bind_role
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_project
+from tests.indexes.conftest import make_index
 from tests.pages import Browser, hidden_value
 
 
@@ -111,6 +121,105 @@ class CreateTests:
         assert "No API key yet" in content
         assert "PINECONE_CONTROLLER_HOST=https://localhost:8443" in content
         assert "/certs/ca.pem" in content
+
+
+class ListTests:
+    def test_shows_how_each_key_stands(self, cast: Cast) -> None:
+        later = timezone.now() + timedelta(days=1)
+        made: dict[str, Limits] = {
+            "early": {"not_before": later},
+            "narrow": {
+                "access": "read_only",
+                "index_ids": [make_index(cast.project).pk],
+                "namespaces": ["a", "b"],
+                "allowed_ips": ["192.0.2.0/24"],
+            },
+        }
+        for name, limits in made.items():
+            create_api_key(actor=SYSTEM, project=cast.project, name=name, limits=limits)
+        off, _ = make_key(cast.project, name="off")
+        disable_api_key(actor=SYSTEM, key_id=off.pk, reason="Odd traffic")
+        ApiKey.objects.filter(name="narrow").update(
+            last_used_at=timezone.now(), last_used_operation="Query", last_used_ip="192.0.2.1"
+        )
+        text = Browser(cast.alice).get(page(cast)).content.decode()
+        for words in (
+            "Disabled",
+            "Odd traffic",
+            "From ",
+            "read only",
+            "1 index only",
+            "2 namespaces only",
+            "from 1 network only",
+            "Query from 192.0.2.1",
+            "Never",
+        ):
+            assert words in text
+
+    def test_a_revoked_key_is_not_on_it(self, cast: Cast) -> None:
+        key, _ = make_key(cast.project, name="gone for good")
+        revoke_api_key(actor=SYSTEM, key_id=key.pk)
+        assert b"gone for good" not in Browser(cast.alice).get(page(cast)).content
+
+    def test_takes_as_many_queries_for_many_keys_as_for_one(
+        self, cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        browser = Browser(cast.alice)
+        browser.get(page(cast))
+        with CaptureQueriesContext(connection) as one:
+            browser.get(page(cast))
+        for _ in range(7):
+            rotate_api_key(actor=SYSTEM, key_id=make_key(cast.project)[0].pk)
+        with django_assert_num_queries(len(one)):
+            browser.get(page(cast))
+
+
+class RotateTests:
+    def test_shows_a_new_secret_once_and_both_work(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        key, old = make_key(cast.project)
+        path = f"{page(cast)}keys/{key.pk}/rotate/"
+        form = {"version": hidden_value(browser.get(path).content, "version"), "hours": "24"}
+        answer = browser.post(path, form)
+        assert answer.status_code == 200
+        assert "no-store" in answer["Cache-Control"]
+        secret = PATTERN.search(answer.content.decode())
+        assert secret is not None
+        assert verify_key(secret[0]) is not None
+        assert verify_key(old) is not None
+        listing = browser.get(page(cast)).content.decode()
+        assert "old secret, until" in listing
+        assert secret[2] not in listing
+        assert b"still works" in browser.get(path).content
+
+    def test_the_form_sent_twice_rotates_once(self, cast: Cast) -> None:
+        browser = Browser(cast.alice)
+        key, old = make_key(cast.project)
+        path, form = f"{page(cast)}keys/{key.pk}/rotate/", {"version": 1, "hours": "24"}
+        browser.post(path, form)
+        again = browser.post(path, form, follow=True)
+        assert b"nothing was done now" in again.content
+        assert PATTERN.search(again.content.decode()) is None
+        assert verify_key(old) is not None
+
+    def test_without_an_overlap_the_old_one_ends(self, cast: Cast) -> None:
+        key, old = make_key(cast.project)
+        path = f"{page(cast)}keys/{key.pk}/rotate/"
+        assert Browser(cast.alice).post(path, {"version": 1, "hours": "0"}).status_code == 200
+        assert verify_key(old) is None
+
+    def test_mistakes_rotate_nothing(self, cast: Cast) -> None:
+        key, _ = make_key(cast.project)
+        path = f"{page(cast)}keys/{key.pk}/rotate/"
+        for form in ({}, {"version": "x", "hours": "24"}, {"version": 1, "hours": "5"}):
+            assert Browser(cast.alice).post(path, form).status_code == 422
+        assert key.secrets.count() == 1
+
+    def test_a_key_of_another_project_is_not_reached_through_this_one(self, cast: Cast) -> None:
+        key, _ = make_key(make_project(cast.organization))
+        path = f"{page(cast)}keys/{key.pk}/rotate/"
+        answer = Browser(cast.alice).post(path, {"version": 1, "hours": "24"})
+        assert answer.status_code == 404
 
 
 class RevokeTests:
