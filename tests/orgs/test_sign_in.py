@@ -368,7 +368,8 @@ class DressTests:
 
 
 class BadCallerTests:
-    JUNK = (
+    OTHER_METHODS = ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
+    JUNK: tuple[tuple[dict[str, str], str, bytes], ...] = (
         (
             {},
             "application/x-www-form-urlencoded",
@@ -392,8 +393,7 @@ class BadCallerTests:
         headers, content_type, body = self.JUNK[number]
         for path in account_paths():
             browser = Browser(cast.alice) if is_somebody else Browser()
-            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-                cache.clear()
+            for method in ("POST", self.OTHER_METHODS[number]):
                 answer = browser.generic(
                     method, path, body, content_type=content_type, headers=headers
                 )
