@@ -38,7 +38,9 @@ def seal_all() -> int:
         KeyUnavailable: the key that signs can't be had; nothing is sealed then.
     """
     # Outside a transaction: with nothing to do, no lock is taken.
-    waiting = sorted(set(UnsealedEvent.objects.order_by().values_list("log_id", flat=True)))
+    waiting = list(
+        UnsealedEvent.objects.order_by("log_id").values_list("log_id", flat=True).distinct()
+    )
     if not waiting:
         return 0
     key = signing_key()

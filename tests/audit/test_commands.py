@@ -12,11 +12,14 @@ from audit.sealing import seal_all
 from audit.signing import verifier_of
 from audit.verification import verify
 from orgs.errors import PermissionDenied
+from orgs.models import Organization
 from orgs.services.audit import export_installation
 from tests.audit.support import make_event
 from tests.cast import Cast
+from tests.factories import make_organization
 
 
+@pytest.mark.django_db
 class ExportTests:
     def test_writes_an_organizations_log_for_its_owner_alone(
         self, cast: Cast, tmp_path: Path
@@ -30,6 +33,15 @@ class ExportTests:
         assert found.end > 0
         (event,) = AuditEvent.objects.filter(type="audit.exported")
         assert (event.actor_label, event.organization_id) == ("operator", cast.organization.pk)
+
+    def test_an_organization_that_is_gone_has_its_log_still(self, tmp_path: Path) -> None:
+        organization = make_organization()
+        seal_all()
+        Organization.objects.filter(pk=organization.pk).delete()
+        file = tmp_path / "audit.jsonl"
+        call_command("audit_export", str(file), "--organization", str(organization.pk))
+        with file.open("rb") as export:
+            assert verify(export).end > 0
 
     def test_writes_the_installations_log(self, db: None, tmp_path: Path) -> None:
         make_event(None)
