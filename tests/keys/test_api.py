@@ -227,7 +227,7 @@ class ChangeTests:
                 "allowed_ips": ["192.0.2.1"],
             },
         )
-        free = {
+        free: dict[str, object] = {
             "namespaces": None,
             "index_ids": None,
             "expires_at": None,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import timedelta
 from typing import Any
+from typing import cast as cast_to
 
 import pytest
 from django.test import Client
@@ -17,6 +18,7 @@ from keys.selectors.api_keys import verify_key
 from keys.selectors.leaks import responsible_for, secrets_among
 from keys.services.api_keys import create_api_key, revoke_api_key, update_api_key
 from keys.services.leaks import Leak, report_leaks, set_leak_policy
+from keys.services.limits import Limits
 from keys.services.rotation import rotate_api_key
 from orgs.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from orgs.models import Group, GroupMembership, OutgoingMail, PrincipalType
@@ -48,7 +50,7 @@ def key_with(cast: Cast, policy: str, **limits: Any) -> tuple[ApiKey, str]:
         actor=SYSTEM,
         project=cast.project,
         name="leaky",
-        limits={"leak_policy": policy, **limits},  # type: ignore[typeddict-item]  # test data
+        limits=cast_to(Limits, {"leak_policy": policy, **limits}),
     )
 
 

@@ -35,7 +35,7 @@ class RevokeApiKeysTests:
     ) -> None:
         self.make_keys(cast)
         now = timezone.now()
-        times = {
+        times: dict[str, Any] = {
             name: now - value if isinstance(value, timedelta) else value
             for name, value in wanted.items()
         }
