@@ -19,6 +19,7 @@ urlpatterns = [
     path("indexes/<str:name>", views.IndexDetailView.as_view(), name="detail"),
     path("collections", views.CollectionsView.as_view(), name="collections"),
     path("collections/<str:name>", views.CollectionDetailView.as_view(), name="collection"),
+    path("backups", views.BackupsView.as_view(), name="backups"),
     path("assistant/assistants", views.AssistantsView.as_view(), name="assistants"),
     path("projects/<uuid:project_id>/indexes/", pages.project, name="project"),
 ]

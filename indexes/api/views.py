@@ -320,3 +320,15 @@ class AssistantsView(IndexView):
         """The empty list that clients expect when they clean up a project."""
         find_scope(self.actor, self.project_id, Permission.INDEX_READ)
         return Response({"assistants": []})
+
+
+class BackupsView(IndexView):
+    """`/backups`: copies of indexes, of which there are none here."""
+
+    @extend_schema(
+        operation_id="list_backups", responses={200: empty_list("data"), **REFUSED_CREDENTIAL}
+    )
+    def get(self, request: Request) -> Response:
+        """The empty list that clients expect when they clean up a project."""
+        find_scope(self.actor, self.project_id, Permission.INDEX_READ)
+        return Response({"data": []})

@@ -99,6 +99,7 @@ API = {
     "collections",
     "collections/<str:name>",
     "assistant/assistants",
+    "backups",
 }
 # The Admin API, for access tokens and signed-in people: test_admin_urls.py.
 ADMIN = {
