@@ -77,13 +77,19 @@ def paginate(
 
 
 def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
-    """Rows that come later: by the first field, or equal there and later by the second, …"""
+    """Rows that come later: by the first field, or equal there and later by the second, …
+
+    That the first is not earlier follows from it, but is said: databases find a place in an index
+    by it, and would otherwise read all rows before the page.
+    """
     later, equal = Q(), Q()
     for field, value in zip(order, values, strict=True):
         name, comparison = field.removeprefix("-"), "lt" if field.startswith("-") else "gt"
         later |= equal & Q(**{f"{name}__{comparison}": value})
         equal &= Q(**{name: value})
-    return later
+    first = order[0].removeprefix("-")
+    not_before = "lte" if order[0].startswith("-") else "gte"
+    return Q(**{f"{first}__{not_before}": values[0]}) & later
 
 
 def _read(token: str, salt: str, count: int) -> list[Any]:
