@@ -253,7 +253,7 @@ def create_rule(
     Raises:
         NotFound, PermissionDenied: the actor may not do it there, or the account may do more than
             the actor.
-        QuotaExceeded: the organization has 500 rules.
+        QuotaExceeded: the issuer has 500 rules.
         InvalidArgument: the account belongs to another organization, or the conditions let in
             everybody.
     """

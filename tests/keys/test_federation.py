@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,8 @@ class ExchangeTokenTests:
 class RefuseForeignTokenTests:
     """What an attacker can make, with or without a token of the issuer's own."""
 
-    @pytest.mark.parametrize(
-        ("changes", "failed"),
-        [
+    def test_wrong_claims(self, rule: FederationRule, issuer: Issuer) -> None:
+        cases: Any = [
             ({"iss": "https://elsewhere.example"}, "issuer"),
             ({"iss": None}, "issuer"),
             ({"iss": ["a"]}, "issuer"),
@@ -252,14 +252,11 @@ class RefuseForeignTokenTests:
             ({"nbf": int(time.time()) + 600}, "time"),
             ({"nbf": "soon"}, "time"),
             ({"nbf": {}}, "time"),
-        ],
-    )
-    def test_wrong_claims(
-        self, rule: FederationRule, issuer: Issuer, changes: dict[str, Any], failed: str
-    ) -> None:
-        # PyJWT itself would refuse to write some of them.
-        token = self.by_hand(issuer, issuer.claims(**changes))
-        assert refused(rule, token) == failed
+        ]
+        for changes, failed in cases:
+            # PyJWT itself would refuse to write some of them.
+            token = self.by_hand(issuer, issuer.claims(**changes))
+            assert refused(rule, token) == failed, changes
 
     @staticmethod
     def by_hand(issuer: Issuer, claims: dict[str, Any]) -> str:
@@ -274,42 +271,39 @@ class RefuseForeignTokenTests:
         exchange(rule, issuer.sign(exp=now - 30, iat=now - 300))
         exchange(rule, issuer.sign(iat=now + 30, nbf=now + 30))
 
-    @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "", None, 5, ["RS256"]])
-    def test_no_signature_at_all(
-        self, rule: FederationRule, issuer: Issuer, algorithm: object
-    ) -> None:
-        header = part({"alg": algorithm, "kid": "rsa", "typ": "JWT"})
-        claims = part(issuer.claims())
-        assert refused(rule, f"{header}.{claims}.") == "form"
-        assert refused(rule, f"{header}.{claims}.AAAA") == "algorithm"
-
-    @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-    def test_an_hmac_with_the_public_key(
-        self, rule: FederationRule, issuer: Issuer, algorithm: str
-    ) -> None:
-        public = issuer.keys["rsa"].public_key()
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        for secret in (
-            public.public_bytes(serialization.Encoding.PEM, form),
-            public.public_bytes(serialization.Encoding.DER, form),
-        ):
+    def test_no_signature_at_all(self, rule: FederationRule, issuer: Issuer) -> None:
+        cases: Any = ["none", "None", "nOnE", "", None, 5, ["RS256"]]
+        for algorithm in cases:
             header = part({"alg": algorithm, "kid": "rsa", "typ": "JWT"})
-            signed = f"{header}.{part(issuer.claims())}"
-            name = algorithm.replace("HS", "sha")
-            signature = hmac.digest(secret, signed.encode(), getattr(hashlib, name))
-            assert refused(rule, f"{signed}.{part(signature)}") == "algorithm"
+            claims = part(issuer.claims())
+            assert refused(rule, f"{header}.{claims}.") == "form"
+            assert refused(rule, f"{header}.{claims}.AAAA") == "algorithm"
 
-    @pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "ES384", "ES512"])
-    def test_an_algorithm_that_is_not_believed(
-        self, rule: FederationRule, issuer: Issuer, algorithm: str
-    ) -> None:
-        key: Any = issuer.keys["rsa"]
-        if algorithm.startswith("ES"):
-            key = ec.generate_private_key(
-                ec.SECP384R1() if algorithm == "ES384" else ec.SECP521R1()
-            )
-        token = jwt.encode(issuer.claims(), key, algorithm=algorithm, headers={"kid": "rsa"})
-        assert refused(rule, token) == "algorithm"
+    def test_an_hmac_with_the_public_key(self, rule: FederationRule, issuer: Issuer) -> None:
+        cases: Any = ["HS256", "HS384", "HS512"]
+        for algorithm in cases:
+            public = issuer.keys["rsa"].public_key()
+            form = serialization.PublicFormat.SubjectPublicKeyInfo
+            for secret in (
+                public.public_bytes(serialization.Encoding.PEM, form),
+                public.public_bytes(serialization.Encoding.DER, form),
+            ):
+                header = part({"alg": algorithm, "kid": "rsa", "typ": "JWT"})
+                signed = f"{header}.{part(issuer.claims())}"
+                name = algorithm.replace("HS", "sha")
+                signature = hmac.digest(secret, signed.encode(), getattr(hashlib, name))
+                assert refused(rule, f"{signed}.{part(signature)}") == "algorithm"
+
+    def test_an_algorithm_that_is_not_believed(self, rule: FederationRule, issuer: Issuer) -> None:
+        cases: Any = ["RS384", "RS512", "PS256", "ES384", "ES512"]
+        for algorithm in cases:
+            key: Any = issuer.keys["rsa"]
+            if algorithm.startswith("ES"):
+                key = ec.generate_private_key(
+                    ec.SECP384R1() if algorithm == "ES384" else ec.SECP521R1()
+                )
+            token = jwt.encode(issuer.claims(), key, algorithm=algorithm, headers={"kid": "rsa"})
+            assert refused(rule, token) == "algorithm", algorithm
 
     def test_the_key_of_another_algorithm(self, rule: FederationRule, issuer: Issuer) -> None:
         assert refused(rule, issuer.sign("ES256", headers={"kid": "rsa"})) == "key"
@@ -318,11 +312,12 @@ class RefuseForeignTokenTests:
         stranger = rsa.generate_private_key(65537, 2048)
         assert refused(rule, issuer.sign(key=stranger)) == "signature"
 
-    @pytest.mark.parametrize("kid", ["nobody", "", None, 5, ["rsa"], "../rsa", "a\0"])
-    def test_an_unknown_key(self, rule: FederationRule, issuer: Issuer, kid: object) -> None:
-        header = {"alg": "RS256", "typ": "JWT", "kid": kid}
-        signed = f"{part(header)}.{part(issuer.claims())}"
-        assert refused(rule, f"{signed}.{part(b'x' * 256)}") == "key"
+    def test_an_unknown_key(self, rule: FederationRule, issuer: Issuer) -> None:
+        cases: Any = ["nobody", "", None, 5, ["rsa"], "../rsa", "a\0"]
+        for kid in cases:
+            header = {"alg": "RS256", "typ": "JWT", "kid": kid}
+            signed = f"{part(header)}.{part(issuer.claims())}"
+            assert refused(rule, f"{signed}.{part(b'x' * 256)}") == "key"
 
     @pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
     def test_a_place_to_get_the_key_from_is_not_looked_at(
@@ -343,13 +338,12 @@ class RefuseForeignTokenTests:
         assert "/evil" not in issuer.paths
         exchange(rule, issuer.sign(headers={name: value}))
 
-    @pytest.mark.parametrize("kind", ["at+jwt", "logout+jwt", "dpop+jwt", "JOSE", 5, ""])
-    def test_a_token_of_another_type(
-        self, rule: FederationRule, issuer: Issuer, kind: object
-    ) -> None:
-        header = {"alg": "RS256", "kid": "rsa", "typ": kind}
-        signed = f"{part(header)}.{part(issuer.claims())}"
-        assert refused(rule, f"{signed}.{part(b'x' * 256)}") == "type"
+    def test_a_token_of_another_type(self, rule: FederationRule, issuer: Issuer) -> None:
+        cases: Any = ["at+jwt", "logout+jwt", "dpop+jwt", "JOSE", 5, ""]
+        for kind in cases:
+            header = {"alg": "RS256", "kid": "rsa", "typ": kind}
+            signed = f"{part(header)}.{part(issuer.claims())}"
+            assert refused(rule, f"{signed}.{part(b'x' * 256)}") == "type", header
 
     @pytest.mark.parametrize("kind", ["JWT", "jwt", "application/jwt"])
     def test_the_types_that_are_believed(
@@ -375,9 +369,8 @@ class RefuseForeignTokenTests:
             "signature"
         )
 
-    @pytest.mark.parametrize(
-        "text",
-        [
+    def test_text_that_is_no_token(self, rule: FederationRule) -> None:
+        cases: Any = [
             "",
             ".",
             "..",
@@ -395,10 +388,9 @@ class RefuseForeignTokenTests:
             f"{part({})}.{part({})}.AA==",
             f"{part({})}.{part({})}.AA\n",
             f"_w.{part({})}.AAAA",
-        ],
-    )
-    def test_text_that_is_no_token(self, rule: FederationRule, text: str) -> None:
-        assert refused(rule, text) == "form"
+        ]
+        for text in cases:
+            assert refused(rule, text) == "form", text
 
     def test_rules_of_another_account_do_not_count(
         self, cast: Cast, rule: FederationRule, issuer: Issuer
@@ -472,9 +464,10 @@ class FetchKeysTests:
         assert refused(rule, issuer.sign()) == "key"
         assert "503" in OidcIssuer.objects.get().jwks_error
 
-    @pytest.mark.parametrize(
-        ("path", "answer", "says"),
-        [
+    def test_a_bad_answer_lets_nobody_in_and_is_told(
+        self, rule: FederationRule, issuer: Issuer
+    ) -> None:
+        cases: Any = [
             (JWKS, (200, {}, b'{"keys": [' + b" " * 70_000 + b"]}"), "more than 65536 bytes"),
             (JWKS, (302, {"Location": "/elsewhere"}, b""), "answered 302"),
             (DISCOVERY, (301, {"Location": "/elsewhere"}, b""), "answered 301"),
@@ -490,16 +483,15 @@ class FetchKeysTests:
             (DISCOVERY, (200, {}, b"{}"), "does not speak for"),
             (DISCOVERY, (200, {}, b'{"issuer": "https://evil.example"}'), "does not speak for"),
             (JWKS, (200, BROKEN_OFF, b'{"keys": ['), "no JSON"),
-        ],
-    )
-    def test_a_bad_answer_lets_nobody_in_and_is_told(
-        self, rule: FederationRule, issuer: Issuer, path: str, answer: Any, says: str
-    ) -> None:
-        issuer.answers[path] = lambda: answer
-        issuer.answers["/elsewhere"] = lambda: (200, {}, json.dumps(issuer.jwks).encode())
-        assert refused(rule, issuer.sign()) == "key"
-        assert says in OidcIssuer.objects.get().jwks_error
-        assert "/elsewhere" not in issuer.paths
+        ]
+        for path, answer, says in cases:
+            OidcIssuer.objects.update(jwks_tried_at=None, jwks_error="")
+            issuer.answers.clear()
+            issuer.answers[path] = partial(tuple, answer)
+            issuer.answers["/elsewhere"] = lambda: (200, {}, json.dumps(issuer.jwks).encode())
+            assert refused(rule, issuer.sign()) == "key", answer
+            assert says in OidcIssuer.objects.get().jwks_error
+            assert "/elsewhere" not in issuer.paths
 
     @pytest.mark.parametrize(
         "jwks_uri", ["http://127.0.0.1/jwks", "file:///etc/passwd", "https://u:p@127.0.0.1/", None]
@@ -575,9 +567,8 @@ class IssuerTests:
         assert (event.detail["issuer"], event.detail["audience"]) == (issuer.url, AUDIENCE)
         assert issuer.paths == []
 
-    @pytest.mark.parametrize(
-        "values",
-        [
+    def test_a_bad_value_is_400(self, cast: Cast) -> None:
+        cases: Any = [
             {"name": ""},
             {"issuer": ""},
             {"issuer": "x" * 501},
@@ -597,13 +588,12 @@ class IssuerTests:
             {"jwks": {}},
             {"jwks": {"keys": []}},
             {"jwks": {"keys": [{"kty": "oct", "kid": "a", "k": "AAAA"}]}},
-        ],
-    )
-    def test_a_bad_value_is_400(self, cast: Cast, values: dict[str, Any]) -> None:
-        values = {"name": "CI", "issuer": "https://a.example", "audience": AUDIENCE, **values}
-        with pytest.raises(InvalidArgument):
-            create_issuer(actor=SYSTEM, organization_id=cast.organization.pk, **values)
-        assert not OidcIssuer.objects.exists()
+        ]
+        for values in cases:
+            given = {"name": "CI", "issuer": "https://a.example", "audience": AUDIENCE, **values}
+            with pytest.raises(InvalidArgument):
+                create_issuer(actor=SYSTEM, organization_id=cast.organization.pk, **given)
+            assert not OidcIssuer.objects.exists()
 
     def test_a_private_key_is_refused_and_not_kept(
         self, cast: Cast, keys: dict[str, PrivateKey]
