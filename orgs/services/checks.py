@@ -69,11 +69,13 @@ def check_email(email: str) -> str:
     Raises:
         InvalidArgument: not an e-mail address, or longer than 254 characters.
     """
+    lower = User.objects.normalize_email(email).lower()
     try:
         validate_email(email)
-        MaxLengthValidator(EMAIL_LENGTH)(email)
+        # Some letters are two in lower case.
+        MaxLengthValidator(EMAIL_LENGTH)(lower)
     except ValidationError as error:
         raise InvalidArgument(
             f"{email[:EMAIL_LENGTH]!r} is no e-mail address of at most {EMAIL_LENGTH} characters."
         ) from error
-    return User.objects.normalize_email(email).lower()
+    return lower

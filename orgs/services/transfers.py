@@ -52,7 +52,7 @@ def offer_ownership(*, actor: Actor, organization_id: UUID, user_id: UUID) -> Ow
 
     Raises:
         NotFound: no such organization, or the other person is no member.
-        PermissionDenied: the actor is no person who owns it.
+        PermissionDenied: the actor is no person who owns it directly and for good.
         ReauthenticationRequired: the person has to prove anew who they are.
         InvalidArgument: the other person is the actor.
         FailedPrecondition: the other person owns it already.
@@ -69,7 +69,8 @@ def offer_ownership(*, actor: Actor, organization_id: UUID, user_id: UUID) -> Ow
         raise no_such(f"organization {organization_id}")
     if actor.kind != "user" or not _owned_by(organization_id, UUID(actor.id)):
         raise PermissionDenied(
-            "Only a person who holds the owner's role directly, not through a group, hands it over."
+            "Only a person who holds the owner's role directly and for good, not through a group,"
+            " hands it over."
         )
     offered_to = User.objects.filter(pk=user_id, memberships__organization=organization_id).first()
     if offered_to is None:

@@ -233,6 +233,15 @@ class CreateInvitationTests:
         with pytest.raises(InvalidArgument, match="is no e-mail address"):
             invite(cast, email)
 
+    def test_an_address_that_grows_in_lower_case_is_measured_as_it_is_kept(
+        self, cast: Cast
+    ) -> None:
+        domain = ".".join(["\u0130" * 60] * 4)
+        assert len(f"a@{domain}.de") < 254 < len(f"a@{domain}.de".lower())
+        with pytest.raises(InvalidArgument, match="254"):
+            invite(cast, f"a@{domain}.de")
+        assert invite(cast, "a@\u0130.example.com").email == "a@i\u0307.example.com"
+
     def test_a_project_only_invitation_is_400(self, cast: Cast) -> None:
         with pytest.raises(InvalidArgument, match="at least one role on the organization"):
             invite(cast, "x@example.com", on_project(cast))

@@ -366,6 +366,19 @@ class TransferPageTests:
         assert owners_of(cast.organization.pk).everybody == {cast.bob.pk}
         assert "This offer is accepted" in browser.get(page).content.decode()
 
+    def test_a_session_that_is_not_fresh_is_led_to_prove_who_is_there(self, cast: Cast) -> None:
+        made = offer(cast)
+        page = f"/ownership-transfers/{made.pk}/"
+        browser = Browser()
+        browser.sign_in("bob@example.com")
+        session = browser.session
+        for proof in session["account_authentication_methods"]:
+            proof["at"] -= 3600
+        session.save()
+        answer = browser.post(page, {"action": "accept"})
+        assert answer["Location"].startswith("/accounts/reauthenticate/?next=")
+        assert owners_of(cast.organization.pk).everybody == {cast.alice.pk}
+
     def test_the_owner_takes_it_back_there(self, cast: Cast) -> None:
         made = offer(cast)
         browser = Browser()
