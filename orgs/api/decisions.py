@@ -50,7 +50,7 @@ class DecisionActorSerializer(serializers.Serializer[Decision]):
 
     kind = serializers.CharField(source="actor_kind")
     id = serializers.CharField(source="actor_id")
-    label = serializers.CharField(source="actor_label")
+    label = serializers.CharField(source="actor_label")  # type: ignore[assignment]  # a field
 
 
 class RuleSerializer(serializers.Serializer[Any]):

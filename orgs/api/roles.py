@@ -93,7 +93,7 @@ class RoleSerializer(serializers.Serializer[Any]):
 class RoleListSerializer(serializers.Serializer[Any]):
     """All roles."""
 
-    data = RoleSerializer(many=True)
+    data = RoleSerializer(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class PermissionSerializer(serializers.Serializer[Any]):
@@ -108,7 +108,7 @@ class PermissionSerializer(serializers.Serializer[Any]):
 class PermissionListSerializer(serializers.Serializer[Any]):
     """All permissions."""
 
-    data = PermissionSerializer(many=True)
+    data = PermissionSerializer(many=True)  # type: ignore[assignment]  # likewise
 
 
 class PermissionsView(OrganizationView):

@@ -16,6 +16,7 @@ from orgs.permissions import GRANTABLE, Permission, permissions_of
 from orgs.selectors.bindings import as_binding, in_force
 
 Principal = tuple[PrincipalType, UUID]
+Allowed = frozenset[Permission]
 Reach = Mapping[Principal, tuple[Binding, ...]]
 """Who holds which bindings; those of a person's groups are among the person's."""
 
@@ -82,7 +83,7 @@ def flips(organization_id: UUID, before: Reach, after: Reach) -> list[Flip]:
         scopes: set[tuple[UUID | None, UUID | None]] = {(None, None)}
         for binding in (*old, *new):
             scopes |= {(binding.project_id, None), (binding.project_id, binding.index_id)}
-        changes: dict[tuple[UUID | None, UUID | None], tuple[set[str], set[str]]] = {}
+        changes: dict[tuple[UUID | None, UUID | None], tuple[Allowed, Allowed]] = {}
         # What contains comes before what it contains.
         for project_id, index_id in sorted(
             scopes, key=lambda each: (each[0] is not None, each[1] is not None, str(each))
@@ -92,7 +93,7 @@ def flips(organization_id: UUID, before: Reach, after: Reach) -> list[Flip]:
                 _held(organization_id, bindings, project_id, index_id) & GRANTABLE[kind]
                 for bindings in (old, new)
             ]
-            gained, lost = set(held[1] - held[0]), set(held[0] - held[1])
+            gained, lost = held[1] - held[0], held[0] - held[1]
             changes[project_id, index_id] = (gained, lost)
             if project_id is not None:
                 container = changes[project_id if index_id else None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -213,8 +214,8 @@ def _record(
     actor: Actor,
     group: Group,
     *,
-    detail: dict[str, object] | None = None,
-    changes: dict[str, tuple[object, object]] | None = None,
+    detail: Mapping[str, object] | None = None,
+    changes: Mapping[str, tuple[object, object]] | None = None,
 ) -> None:
     record(
         event,

@@ -305,7 +305,10 @@ class GrantTests:
     def test_a_role_on_an_index_counts_on_that_one_only(self, cast: Cast) -> None:
         one, two = make_index(cast.project), make_index(cast.project, "two")
         grant(cast, cast.alice, Role.DATA_PLANE_VIEWER, on=(INDEX, one.pk))
-        where = {"organization_id": cast.organization.pk, "project_id": cast.project.pk}
+        where: dict[str, Any] = {
+            "organization_id": cast.organization.pk,
+            "project_id": cast.project.pk,
+        }
         actor = cast.actor(cast.bob)
         authorize(actor, Permission.DATA_READ, index_id=one.pk, **where)
         for index_id in (two.pk, None):

@@ -161,7 +161,7 @@ def make_world() -> World:
         (ResourceType.PROJECT, project.pk),
         (ResourceType.INDEX, indexes[0]),
     ):
-        role = CustomRole.objects.create(
+        own = CustomRole.objects.create(
             organization=organization,
             name=f"of {kind.value}",
             resource_type=kind,
@@ -173,7 +173,7 @@ def make_world() -> World:
                 actor=SYSTEM,
                 organization_id=organization.pk,
                 principal=(PrincipalType.USER, user.pk),
-                role=role.name,
+                role=own.name,
                 resource=(kind, resource_id),
             )
     scopes: list[tuple[UUID | None, UUID | None]] = [

@@ -172,12 +172,10 @@ class MembersTests:
         give(cast, group, Role.ORG_OWNER)
         add(cast, cast.alice, group, cast.bob)
         RoleBinding.objects.filter(principal_id=cast.alice.pk, role="OrgOwner").delete()
-        for act in (
-            lambda: take(cast, cast.bob, group, cast.bob),
-            lambda: drop(cast, cast.bob, group),
-        ):
-            with pytest.raises(Aborted, match="at least one owner"):
-                act()
+        with pytest.raises(Aborted, match="at least one owner"):
+            take(cast, cast.bob, group, cast.bob)
+        with pytest.raises(Aborted, match="at least one owner"):
+            drop(cast, cast.bob, group)
         assert GroupMembership.objects.filter(user=cast.bob).exists()
 
 

@@ -96,7 +96,11 @@ class CreateRoleTests:
         self, cast: Cast, kind: ResourceType
     ) -> None:
         for number, permission in enumerate(Permission):
-            fields = {"name": f"r{number}", "resource_type": kind, "permissions": [permission]}
+            fields: dict[str, Any] = {
+                "name": f"r{number}",
+                "resource_type": kind,
+                "permissions": [permission],
+            }
             if permission in GRANTABLE[kind]:
                 assert make(cast, **fields).permissions == [permission.value]
             else:
@@ -158,7 +162,7 @@ class UpdateRoleTests:
         hold(cast, role)
         change(cast, cast.alice, role, permissions=["data:write"])
         (held,) = [each for each in cast.actor(cast.bob).bindings if each.role == "Reader"]
-        assert held.permissions == {"data:write"}
+        assert held.permissions == frozenset({"data:write"})
         event = AuditEvent.objects.get(type="role.updated")
         assert event.changes == {"permissions": {"before": ["data:read"], "after": ["data:write"]}}
 
