@@ -187,7 +187,7 @@ def get_stream(actor: Actor, organization_id: UUID, stream_id: UUID) -> Stream:
 def _may_read(actor: Actor, organization_id: UUID) -> None:
     authorize(
         actor,
-        Permission.AUDIT_MANAGE,
+        Permission.AUDIT_READ,
         organization_id=organization_id,
         what=f"organization {organization_id}",
     )

@@ -68,7 +68,7 @@ def export_events(
         OutOfRange: the log does not have those events or never had that size.
         Unavailable: the key that signs checkpoints can't be had.
     """
-    _authorize(actor, Permission.AUDIT_MANAGE, organization_id)
+    _authorize(actor, Permission.AUDIT_READ, organization_id)
     _require_export(actor, organization_id)
     by_number = from_seq is not None or end_seq is not None
     by_time = since is not None or until is not None
@@ -115,7 +115,7 @@ def _export(
         actor=actor,
         organization_id=organization_id,
         resource=("audit_log", log_id, "audit log"),
-        permission=Permission.AUDIT_MANAGE,
+        permission=Permission.AUDIT_READ,
         detail={"from_seq": start, "end_seq": end},
     )
     return lines
