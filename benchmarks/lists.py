@@ -52,8 +52,8 @@ def _measured(name: str, url: str, sizes: Sizes) -> list[Line]:
         for title in LISTS:
             found = interleaved(
                 {
-                    "few": lambda title=title: few.slowest(title, sizes.of(200, 40)),  # type: ignore[misc]
-                    "many": lambda title=title: many.slowest(title, sizes.of(200, 40)),  # type: ignore[misc]
+                    "few": lambda title=title: few.slowest(title, sizes.of(60, 40)),  # type: ignore[misc]
+                    "many": lambda title=title: many.slowest(title, sizes.of(60, 40)),  # type: ignore[misc]
                 },
                 sizes.rounds,
             )
