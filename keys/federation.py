@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,7 +101,7 @@ class Step:
 class Unverified:
     """A token that has a token's form. Whatever it says, anybody may have written."""
 
-    text: str
+    text: str = field(repr=False)
     header: Claims
     claims: Claims
 

@@ -1,4 +1,4 @@
-"""Which API keys a stricter security baseline would stop."""
+"""Which keys and service accounts a stricter security baseline would stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from keys.models import ApiKeySecret, KeyUsage
 from keys.policies import too_old_at
+from keys.selectors.service_accounts import accounts_locked_out
 from orgs.baseline import Demands, LockedOut, is_inside, register_baseline_probe
 
 RECENT = timedelta(days=30)
@@ -18,6 +19,7 @@ RECENT = timedelta(days=30)
 def register() -> None:
     """Called once, when the app is ready."""
     register_baseline_probe("api_keys", keys_locked_out)
+    register_baseline_probe("service_accounts", accounts_locked_out)
 
 
 def keys_locked_out(organization_id: UUID, demands: Demands) -> Iterator[LockedOut]:

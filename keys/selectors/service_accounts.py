@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
+from audit.events import EventType
+from audit.models import AuditEvent
 from keys.models import ServiceAccount, ServiceAccountSecret
 from orgs.actors import Actor
+from orgs.baseline import Demands, LockedOut, is_inside
 from orgs.errors import no_such
 from orgs.permissions import Permission, authorize
+
+RECENT = timedelta(days=30)
 
 
 def label_of(account_id: UUID) -> str:
@@ -71,3 +79,31 @@ def secrets_of(actor: Actor, account_id: UUID) -> QuerySet[ServiceAccountSecret]
         NotFound, PermissionDenied: as for `get_account`.
     """
     return ServiceAccountSecret.objects.filter(account=get_account(actor, account_id))
+
+
+def accounts_locked_out(organization_id: UUID, demands: Demands) -> Iterator[LockedOut]:
+    """The accounts that got a token lately from a network that is not demanded, by the audit
+    trail. Two queries.
+    """
+    if not demands.ip_ranges:
+        return
+    accounts = {
+        str(row.pk): row for row in ServiceAccount.objects.filter(organization_id=organization_id)
+    }
+    places = (
+        AuditEvent.objects.filter(
+            organization_id=organization_id,
+            type=EventType.TOKEN_ISSUED,
+            time__gte=timezone.now() - RECENT,
+        )
+        .order_by()
+        .values_list("resource_id", "ip")
+        .distinct()
+    )
+    for account_id, ip in places:
+        account = accounts.get(account_id)
+        if account is not None and ip and not is_inside(ip, demands.ip_ranges):
+            reason = f"got a token from {ip}, outside of the ranges"
+            yield LockedOut(
+                kind="service_account", id=account.pk, label=account.name, reason=reason
+            )

@@ -9,9 +9,15 @@ from pytest_django import DjangoAssertNumQueries
 from audit.models import AuditEvent
 from keys import opaque
 from keys.models import AccessToken
+from keys.selectors.service_accounts import accounts_locked_out
 from keys.selectors.tokens import verify_token
-from keys.services.service_accounts import create_service_account, rotate_secret
+from keys.services.service_accounts import (
+    create_service_account,
+    delete_service_account,
+    rotate_secret,
+)
 from keys.services.tokens import Asker, OAuthError, TokenRefused, issue_token
+from orgs.baseline import Demands, locked_out
 from orgs.models import SecurityBaseline
 from orgs.permissions import Permission, Role, permissions_of
 from tests.cast import Cast
@@ -118,3 +124,21 @@ class IssueTokenTests:
         _, secret = rotate_secret(actor=cast.actor(cast.alice), account_id=account.pk)
         assert verify_token(token) is None
         issue_token(client_id=account.client_id, client_secret=secret, asker=HERE)
+
+
+class BaselineProbeTests:
+    def test_accounts_that_got_tokens_from_elsewhere_are_named(self, cast: Cast) -> None:
+        inside, outside = (
+            create_service_account(actor=SYSTEM, organization_id=cast.organization.pk, name=name)
+            for name in ("inside", "outside")
+        )
+        for (account, secret), asker in ((inside, HERE), (outside, ELSEWHERE)):
+            issue_token(client_id=account.client_id, client_secret=secret, asker=asker)
+        demands = Demands(ip_ranges=("203.0.113.0/24",))
+        (found,) = accounts_locked_out(cast.organization.pk, demands)
+        assert (found.kind, found.id) == ("service_account", outside[0].pk)
+        assert ELSEWHERE.ip in found.reason
+        assert found in locked_out(cast.organization.pk, demands)
+        assert not list(accounts_locked_out(cast.organization.pk, Demands()))
+        delete_service_account(actor=SYSTEM, account_id=outside[0].pk)
+        assert not list(accounts_locked_out(cast.organization.pk, demands))
