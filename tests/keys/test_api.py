@@ -494,6 +494,35 @@ class InUseTests:
         answer = Client(headers={"api-key": text}).delete("/indexes/none")
         assert answer.status_code == 403
 
+    def test_a_key_limited_to_an_index_sees_and_changes_no_other(self, cast: Cast) -> None:
+        mine = make_index(cast.project, "mine")
+        make_index(cast.project, "other")
+        client = Client(headers={"api-key": self.limited(cast, index_ids=[mine.pk])})
+        listed = client.get("/indexes").json()["indexes"]
+        assert [index["name"] for index in listed] == ["mine"]
+        assert client.get("/indexes/mine").status_code == 200
+        for name in ("other", "none"):
+            assert client.get(f"/indexes/{name}").status_code in {403, 404}
+            assert client.delete(f"/indexes/{name}").status_code in {403, 404}
+        made = client.post(
+            "/indexes",
+            {
+                "name": "third",
+                "dimension": 3,
+                "metric": "cosine",
+                "spec": {"serverless": {"cloud": "aws", "region": "us-east-1"}},
+            },
+            content_type="application/json",
+        )
+        assert made.status_code == 403
+        assert set(cast.project.indexes.values_list("name", flat=True)) == {"mine", "other"}
+
+    def test_a_key_limited_to_namespaces_deletes_no_index(self, cast: Cast) -> None:
+        make_index(cast.project, "mine")
+        client = Client(headers={"api-key": self.limited(cast, namespaces=["a"])})
+        assert client.get("/indexes/mine").status_code == 200
+        assert client.delete("/indexes/mine").status_code == 403
+
     def test_a_key_is_no_credential_of_the_admin_api(self, cast: Cast) -> None:
         path = keys_path(cast.project)
         assert Client(headers={"api-key": cast.key}).get(path).status_code == 401

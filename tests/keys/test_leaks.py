@@ -14,12 +14,14 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from audit.models import AuditEvent
 from keys import housekeeping, secrets, tasks
 from keys.models import ApiKey, KeyPolicy, LeakReport
+from keys.selectors import leaks
 from keys.selectors.api_keys import verify_key
 from keys.selectors.leaks import responsible_for, secrets_among
 from keys.services.api_keys import create_api_key, revoke_api_key, update_api_key
 from keys.services.leaks import Leak, report_leaks, set_leak_policy
 from keys.services.limits import Limits
 from keys.services.rotation import rotate_api_key
+from kms.envelope import KeyUnavailable
 from orgs.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from orgs.models import Group, GroupMembership, OutgoingMail, PrincipalType
 from orgs.permissions import Role
@@ -27,6 +29,7 @@ from orgs.services.bindings import bind_role
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_member
 from tests.keys.test_services import give
+from tests.rest.test_limits import rate, valkey  # noqa: F401  fixtures
 
 PATH = "/.well-known/leaked-key"
 URL = "https://example.com/paste/1"
@@ -361,6 +364,25 @@ class EndpointTests:
             [{"token": [cast.key]}],
         ):
             assert cast.key[16:59] not in self.send(body).content.decode()
+
+    @pytest.mark.usefixtures("rate")
+    def test_too_many_from_one_address_are_429(self, db: None) -> None:
+        def report(ip: str) -> int:
+            return int(self.send({"keys": ["x"]}, headers={"x-forwarded-for": ip}).status_code)
+
+        assert [report("192.0.2.1") for _ in range(11)] == [202] * 10 + [429]
+        assert report("192.0.2.2") == 202
+
+    def test_where_no_pepper_opens_it_is_503_for_whatever_is_sent(
+        self, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unavailable(*_: object) -> bytes:
+            raise KeyUnavailable("the key file is gone")
+
+        monkeypatch.setattr(leaks, "pepper_bytes", unavailable)
+        answers = [self.send({"keys": [text]}) for text in (cast.key, "nonsense")]
+        assert {answer.status_code for answer in answers} == {503}
+        assert len({answer.content for answer in answers}) == 1
 
     def test_a_get_is_405(self, db: None) -> None:
         assert Client().get(PATH).status_code == 405
