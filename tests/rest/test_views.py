@@ -130,6 +130,10 @@ class CallerTests:
         User.objects.filter(pk=cast.alice.pk).update(is_active=False)
         assert browser.get("/admin/shelves").status_code == 401
 
+    def test_the_request_is_named_as_pinecones_clients_look_for_it(self, alice: Browser) -> None:
+        answer = alice.get("/admin/shelves", headers={"x-request-id": "request-0007"})
+        assert answer["X-Request-Id"] == answer["X-Pinecone-Request-Id"] == "request-0007"
+
     def test_no_cache_keeps_an_answer(self, alice: Browser) -> None:
         assert alice.get("/admin/shelves")["Cache-Control"] == "no-store"
 
