@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import (
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -88,6 +92,15 @@ class FlipsSerializer(serializers.Serializer[Any]):
     flips = FlipSerializer(many=True)
 
 
+def or_flips(output: type[serializers.Serializer[Any]]) -> PolymorphicProxySerializer:
+    """The answer of an operation that answers a preview with `dry_run`."""
+    return PolymorphicProxySerializer(
+        component_name=f"{output.__name__.removesuffix('Serializer')}OrFlips",
+        serializers=[output, FlipsSerializer],
+        resource_type_field_name=None,
+    )
+
+
 ACCEPTED = OpenApiResponse(description="Done. With `dry_run` the answer is 200 and a preview.")
 
 
@@ -114,7 +127,7 @@ class RoleBindingsView(OrganizationView):
         operation_id="create_role_binding",
         parameters=[DRY_RUN],
         request=CreateRoleBinding,
-        responses={200: RoleBindingSerializer, **errors(400, 403, 404, 409)},
+        responses={200: or_flips(RoleBindingSerializer), **errors(400, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
         """Give a role. With `dry_run` the answer is `{"dry_run": true, "flips": […]}`."""

@@ -158,7 +158,11 @@ class GroupMembersView(OrganizationView):
         operation_id="add_group_member",
         parameters=[DRY_RUN],
         request=AddGroupMember,
-        responses={201: GroupMemberSerializer, **errors(400, 403, 404, 409)},
+        responses={
+            200: FlipsSerializer,
+            201: GroupMemberSerializer,
+            **errors(400, 403, 404, 409),
+        },
     )
     def post(self, request: Request, group_id: UUID) -> Response:
         """Put a person into the group. With `dry_run` the answer is 200 and a preview."""

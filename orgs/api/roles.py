@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orgs.api.base import OrganizationView
-from orgs.api.bindings import ACCEPTED, previewed
+from orgs.api.bindings import ACCEPTED, or_flips, previewed
 from orgs.api.groups import NoFilter
 from orgs.models import CustomRole, ResourceType
 from orgs.permissions import (
@@ -176,7 +176,7 @@ class RoleView(OrganizationView):
         operation_id="update_role",
         parameters=[IF_MATCH, DRY_RUN],
         request=UpdateRole,
-        responses={200: RoleSerializer, **errors(400, 403, 404, 409, 412)},
+        responses={200: or_flips(RoleSerializer), **errors(400, 403, 404, 409, 412)},
     )
     def patch(self, request: Request, role_id: UUID) -> Response:
         """Change the role, for everybody who holds it. With `dry_run`: a preview."""
