@@ -33,7 +33,7 @@ from orgs.errors import (
 from orgs.models import CustomRole, Organization, PrincipalType, ResourceType, RoleBinding
 from orgs.permissions import ACCESS_ROLES, Permission, Role
 from orgs.plans import Plan
-from orgs.services.bindings import bind_role
+from orgs.services.bindings import bind_role, grant_role
 from projects.models import Project
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_project
@@ -190,6 +190,19 @@ class RevokeApiKeyTests:
         with pytest.raises(NotFound):
             revoke_api_key(actor=cast.actor(cast.alice), key_id=key.pk)
         assert AuditEvent.objects.filter(type="api_key.revoked").count() == 1
+
+    def test_its_roles_go_with_it_and_none_can_be_given_any_more(self, cast: Cast) -> None:
+        key, _ = make_key(cast.project)
+        revoke_api_key(actor=SYSTEM, key_id=key.pk)
+        assert not RoleBinding.objects.filter(principal_id=key.pk).exists()
+        with pytest.raises(NotFound):
+            grant_role(
+                actor=cast.actor(cast.alice),
+                organization_id=cast.organization.pk,
+                principal=(PrincipalType.API_KEY, key.pk),
+                role=Role.PROJECT_VIEWER,
+                resource=(ResourceType.PROJECT, cast.project.pk),
+            )
 
     def test_a_stranger_hears_the_same_of_a_foreign_key_as_of_none(self, cast: Cast) -> None:
         key, secret = make_key(cast.project)
