@@ -101,6 +101,8 @@ API = {
     "assistant/assistants",
     "backups",
 }
+# Programs get their access tokens there, and errors of another form: tests/keys.
+OAUTH = {"oauth/token", "oauth/revoke"}
 # The Admin API, for access tokens and signed-in people: test_admin_urls.py.
 ADMIN = {
     "admin/api-keys/<uuid:key_id>",
@@ -241,7 +243,7 @@ def world(cast: Cast) -> World:
 
 class CompletenessTests:
     def test_every_url_is_in_one_table(self) -> None:
-        listed = [*PAGES, *ACCOUNT, *API, *ADMIN]
+        listed = [*PAGES, *ACCOUNT, *API, *OAUTH, *ADMIN]
         assert sorted(set(routes())) == sorted(listed)
 
     def test_every_row_has_every_person(self) -> None:
