@@ -172,6 +172,7 @@ POST   collections                                                       - b--- 
 GET    collections/<str:name>                                            - ---- --n ----nn
 DELETE collections/<str:name>                                            - ---- --n -n-nnn
 GET    assistant/assistants                                              - y--- yyn yyyynn
+GET    backups                                                           - y--- yyn yyyynn
 """
 
 # Open to everybody, credential or not: what nobody gets without a body.
