@@ -40,7 +40,7 @@ MAX_LIFETIME = 24 * 3600
 """Seconds from `iat` to `exp`: a token for longer is no proof of who runs now."""
 MAX_PATTERN = 500
 MAX_CONDITIONS = 20
-_PUBLIC_MEMBERS = frozenset({"kty", "kid", "alg", "use", "key_ops", "crv", "n", "e", "x", "y"})
+_PUBLIC_MEMBERS = frozenset({"kty", "kid", "alg", "crv", "n", "e", "x", "y"})
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _TYPES = frozenset({"jwt", "application/jwt"})
@@ -380,6 +380,14 @@ def _problem(key: Jwk) -> str:
             "it is a private or shared one. Give the public one, and replace this one.",
         ),
         (not isinstance(kid, str) or not kid, "it has no kid."),
+        # Among what isn't printable is what no database keeps.
+        (
+            not all(
+                isinstance(key[name], str) and key[name].isprintable()
+                for name in _PUBLIC_MEMBERS & key.keys()
+            ),
+            "its kid and numbers have to be printable text.",
+        ),
         (not for_signatures, "it is not for signatures."),
         (
             algorithm is None or key.get("alg", algorithm) != algorithm,

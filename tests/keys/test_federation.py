@@ -166,6 +166,24 @@ class ExchangeTokenTests:
         assert event.detail["kind"] == "token_exchange"
         assert issuer.paths == [DISCOVERY, JWKS]
 
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"kid": "a\0b"},
+            {"kid": "\ud800"},
+            {"key_ops": ["verify", "\0"]},
+            {"x": {"\0": "\ud800"}},
+        ],
+        ids=["nul", "surrogate", "operations", "unused"],
+    )
+    def test_a_key_that_no_database_could_keep_does_not_stop_the_others(
+        self, rule: FederationRule, issuer: Issuer, odd: dict[str, Any]
+    ) -> None:
+        good = issuer.jwks["keys"]
+        served = json.dumps({"keys": [{**good[0], **odd}, *good]}).encode()
+        issuer.answers[JWKS] = lambda: (200, {}, served)
+        assert verify_token(exchange(rule, issuer.sign())) is not None
+
     def test_keys_are_fetched_once(self, rule: FederationRule, issuer: Issuer) -> None:
         for _ in range(3):
             exchange(rule, issuer.sign())
