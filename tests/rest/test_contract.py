@@ -51,10 +51,60 @@ TAGS: dict[str, list[tuple[str, str]]] = defaultdict(list)
 for _path, _methods in DOCUMENT["paths"].items():
     for _method, _operation in _methods.items():
         TAGS[_operation["tags"][0]].append((_method.upper(), _path))
+SPEC = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
 PUBLIC = {"Host": "localhost", "X-Forwarded-Proto": "https"}
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 SCHEMA.config.generation.update(with_security_parameters=False)
 SCHEMA.app = get_wsgi_application()
+
+
+JWKS = {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "alg": "EdDSA", "x": "A" * 43}]}
+MADE: dict[str, tuple[str, dict[str, Any]]] = {
+    "group_id": ("/admin/groups", {"name": "team"}),
+    "role_id": (
+        "/admin/roles",
+        {"name": "reader", "resource_type": "project", "permissions": ["project:read"]},
+    ),
+    "invite_id": (
+        "/admin/invites",
+        {
+            "email": "dora@example.com",
+            "role_bindings": [{"resource_type": "organization", "role": "OrgMember"}],
+        },
+    ),
+    "binding_id": (
+        "/admin/role-bindings",
+        {
+            "principal_type": "user",
+            "principal_id": "user_id",
+            "resource_type": "project",
+            "resource_id": "project_id",
+            "role": "ProjectViewer",
+        },
+    ),
+    "issuer_id": (
+        "/admin/federation/issuers",
+        {"name": "ci", "issuer": "https://ci.example.com", "audience": "acme", "jwks": JWKS},
+    ),
+    "rule_id": (
+        "/admin/federation/rules",
+        {
+            "name": "main",
+            "issuer_id": "issuer_id",
+            "service_account_id": "account_id",
+            "conditions": {"repository": "acme/app"},
+        },
+    ),
+    "stream_id": (
+        "/admin/audit/streams",
+        {"name": "siem", "kind": "webhook", "config": {"url": "https://9.9.9.9/hook"}},
+    ),
+    "name": (
+        "/indexes",
+        {"name": "shelf", "dimension": 3, "metric": "cosine", "spec": SPEC},
+    ),
+}
+"""What there is besides, by the name of its id: how it is made. Ids stand for themselves."""
 
 
 @dataclass
@@ -68,7 +118,7 @@ class World:
 
 
 @pytest.fixture
-def world(cast: Cast) -> World:
+def world(cast: Cast, tag: str) -> World:
     """Acme, and who calls."""
     account, token = make_service_account(cast.organization)
     key, secret = make_key(cast.project, roles=(Role.PROJECT_EDITOR,))
@@ -76,9 +126,29 @@ def world(cast: Cast) -> World:
     browser.sign_in(cast.alice.email)
     assert browser.get("/accounts/password/change/").status_code == 200
     cookies = {name: morsel.value for name, morsel in browser.cookies.items()}
+    ids = {
+        "organization_id": str(cast.organization.pk),
+        "project_id": str(cast.project.pk),
+        "resource_id": str(cast.project.pk),
+        "key_id": str(key.pk),
+        "user_id": str(cast.bob.pk),
+        "principal_id": str(cast.bob.pk),
+        "account_id": str(account.pk),
+        "service_account_id": str(account.pk),
+        "Tamarack-Organization": str(cast.organization.pk),
+        "X-Project-Id": str(cast.project.pk),
+    }
+    program = {"authorization": f"Bearer {token}", "x-project-id": ids["project_id"]}
+    for name, (path, body) in MADE.items():
+        if any(f"{{{name}}}" in route for _, route in TAGS[tag]) or name == "issuer_id":
+            wanted = {field: ids.get(str(value), value) for field, value in body.items()}
+            made = Browser().post(path, wanted, "application/json", headers=program)
+            assert made.status_code in {200, 201}, made.json()
+            found = made.json()
+            ids[name] = found["name"] if name == "name" else found["id"]
     return World(
         callers={
-            "account": {"Authorization": f"Bearer {token}", "X-Project-Id": str(cast.project.pk)},
+            "account": {"Authorization": f"Bearer {token}", "X-Project-Id": ids["project_id"]},
             "key": {"Api-Key": secret},
             "person": {
                 "X-CSRFToken": cookies[settings.CSRF_COOKIE_NAME],
@@ -87,17 +157,7 @@ def world(cast: Cast) -> World:
             "nobody": {},
         },
         cookies=cookies,
-        ids={
-            "organization_id": str(cast.organization.pk),
-            "project_id": str(cast.project.pk),
-            "resource_id": str(cast.project.pk),
-            "key_id": str(key.pk),
-            "user_id": str(cast.bob.pk),
-            "principal_id": str(cast.bob.pk),
-            "account_id": str(account.pk),
-            "Tamarack-Organization": str(cast.organization.pk),
-            "X-Project-Id": str(cast.project.pk),
-        },
+        ids=ids,
     )
 
 
