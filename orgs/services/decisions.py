@@ -16,7 +16,7 @@ from audit.events import EventType
 from audit.models import AuditEvent
 from audit.services import record
 from orgs.decisions import Denial
-from orgs.models import Decision
+from orgs.models import Decision, Organization
 from orgs.selectors.decisions import rules_of_denial
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ def record_denial(denial: Denial) -> UUID | None:
     """Keep the denial, in a transaction of its own, and tell the id that it can be looked up by.
 
     Equal ones within the same minute are one decision that counts them, with one audit event. None:
-    it could not be written down; the denial stands nevertheless, and the log has it.
+    it could not be written down; the denial stands nevertheless, and the log has it. None too where
+    there is no such organization: whoever makes ids up must not begin a trail with each of them.
     """
     try:
         return _record(denial)
@@ -41,11 +42,13 @@ def record_denial(denial: Denial) -> UUID | None:
 
 
 @transaction.atomic
-def _record(denial: Denial) -> UUID:
+def _record(denial: Denial) -> UUID | None:
     fingerprint = _fingerprint(denial)
     known = _counted(fingerprint)
     if known is not None:
         return known
+    if not Organization.objects.filter(pk=denial.organization_id).exists():
+        return None
     actor = denial.actor
     try:
         with transaction.atomic():
