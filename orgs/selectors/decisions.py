@@ -164,11 +164,12 @@ def get_decision(actor: Actor, decision_id: UUID) -> Decision:
 
     Raises:
         NotFound: there is none, or none that the actor may see; who was told that an object does
-            not exist is told the same of the decision.
+            not exist is told the same of the decision, and so is who left the organization.
     """
     row = Decision.objects.filter(pk=decision_id).first()
     if row is not None:
         is_own = (row.actor_kind, row.actor_id) == (actor.kind, actor.id) and not row.hidden
+        is_own &= any(each.organization_id == row.organization_id for each in actor.bindings)
         held = permissions_of(actor, organization_id=row.organization_id)
         if is_own or actor.is_system or Permission.AUDIT_READ in held:
             return row
