@@ -166,7 +166,8 @@ def create_stream(
     secret: str = "",
     from_seq: int | None = None,
 ) -> tuple[Stream, str]:
-    """Send the organization's events somewhere from now on, or from event `from_seq` on.
+    """Send the organization's events somewhere from now on, or from event `from_seq` on. Who says
+    where they go can read them, so that takes both permissions.
 
     Returns:
         The stream and, for a webhook, the secret that its deliveries are signed with: told this
@@ -181,6 +182,7 @@ def create_stream(
         Unavailable: the secret can't be wrapped now.
     """
     _authorize(actor, Permission.AUDIT_MANAGE, organization_id)
+    _authorize(actor, Permission.AUDIT_READ, organization_id)
     _require_export(actor, organization_id)
     shown = new_secret() if kind == Stream.Kind.WEBHOOK else ""
     stream_id = uuid.uuid4()
@@ -235,6 +237,8 @@ def update_stream(
         Unavailable: the secret can't be wrapped now.
     """
     _authorize(actor, Permission.AUDIT_MANAGE, organization_id)
+    if config is not None:
+        _authorize(actor, Permission.AUDIT_READ, organization_id)
     stream = _locked_stream(organization_id, stream_id)
     check(stream.version)
     kind = Stream.Kind(stream.kind)
