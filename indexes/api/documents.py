@@ -136,6 +136,7 @@ class IndexStatusSerializer(serializers.Serializer[Any]):
 class IndexSerializer(serializers.Serializer[Any]):
     """An index in the shape until 2026-04 and the one since, in one object."""
 
+    id = serializers.UUIDField()
     name = serializers.CharField()
     host = serializers.CharField()
     status = IndexStatusSerializer()

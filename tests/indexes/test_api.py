@@ -90,7 +90,8 @@ class ShapeTests:
         }
         for version, body in bodies.items():
             status, answer = Caller(cast.key, version).call("POST", "/indexes", body)
-            assert (status, answer) == (201, {**SUPERSET, "host": answer["host"]})
+            expected = {**SUPERSET, "id": answer["id"], "host": answer["host"]}
+            assert (status, answer) == (201, expected)
             assert answer["host"].startswith("localhost:84")
             Index.objects.update(deleted_at=timezone.now())
 
@@ -100,11 +101,25 @@ class ShapeTests:
         _, created = caller.call(
             "POST", "/indexes", {"name": "products", "schema": {"fields": {"_values": DENSE}}}
         )
-        assert created == SUPERSET
-        assert caller.call("GET", "/indexes/products") == (200, SUPERSET)
-        assert caller.call("GET", "/indexes") == (200, {"indexes": [SUPERSET]})
+        expected = {**SUPERSET, "id": str(Index.objects.get().pk)}
+        assert created == expected
+        assert caller.call("GET", "/indexes/products") == (200, expected)
+        assert caller.call("GET", "/indexes") == (200, {"indexes": [expected]})
         status, changed = caller.call("PATCH", "/indexes/products", {"tags": {"a": "b"}})
-        assert (status, changed) == (200, {**SUPERSET, "tags": {"a": "b"}})
+        assert (status, changed) == (200, {**expected, "tags": {"a": "b"}})
+
+    @pytest.mark.parametrize(
+        ("path", "name"),
+        [
+            ("/collections", "collections"),
+            ("/backups", "data"),
+            ("/assistant/assistants", "assistants"),
+        ],
+    )
+    def test_what_there_is_none_of_is_an_empty_list(
+        self, caller: Caller, path: str, name: str
+    ) -> None:
+        assert caller.call("GET", path) == (200, {name: []})
 
     def test_a_sparse_index_has_an_explicit_null_dimension(self, caller: Caller) -> None:
         status, answer = caller.call(

@@ -263,7 +263,7 @@ class BadInputTests:
             "/indexes/%ff",
             "/indexes/" + "a" * 5000,
             "/indexes/products/backups",
-            "/backups",
+            "/backups/some",
             "/restore-jobs",
             "/models",
         ],
