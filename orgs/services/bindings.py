@@ -13,6 +13,7 @@ from audit.events import EventType
 from audit.services import record
 from orgs import registry
 from orgs.actors import Actor, Binding
+from orgs.entitlements import require
 from orgs.errors import Aborted, AlreadyExists, InvalidArgument, no_such
 from orgs.models import (
     CustomRole,
@@ -26,6 +27,7 @@ from orgs.models import (
 from orgs.permissions import (
     ACCESS_ROLES,
     BINDABLE,
+    DEFAULT_KEY_ROLE,
     ORGANIZATION_ROLES,
     Permission,
     Role,
@@ -34,6 +36,7 @@ from orgs.permissions import (
     permissions_in,
     permissions_of,
 )
+from orgs.plans import Entitlement
 from orgs.removal import remove_binding, remove_member
 from orgs.selectors.bindings import as_binding, bindings_visible_to, knows_project, not_over
 from orgs.selectors.roles import find_role
@@ -159,7 +162,7 @@ def grant_role(
         NotFound: no such resource or principal in the organization, or none that the actor may
             know of.
         PermissionDenied: the actor may not give roles there, or not one that can do more than the
-            actor itself.
+            actor itself; or the plan lets keys have the default role only.
         InvalidArgument: no such role, one that can't be held there or by such a principal, or a
             period that is over or ends before it begins.
         AlreadyExists: the principal holds exactly this role there, or the invitation has been
@@ -167,9 +170,13 @@ def grant_role(
     """
     scope = find_scope(organization_id, resource)
     permission = authorize_change(actor, scope, principal[0], what=_name(scope))
-    lock_organization(organization_id)
+    organization = lock_organization(organization_id)
+    if organization is None:
+        raise no_such(f"organization {organization_id}")
     found = find_role(organization_id, role)
     check_bindable(found, scope.resource_type, principal[0])
+    if principal[0] == PrincipalType.API_KEY and found != DEFAULT_KEY_ROLE:
+        require(organization, Entitlement.KEY_ROLES)
     _check_principal(actor, principal, scope)
     check_role_ceiling(actor, found, scope)
     check_text(reason, "reason", limit=REASON_LENGTH)

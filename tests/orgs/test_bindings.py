@@ -44,6 +44,7 @@ from orgs.permissions import (
     authorize,
     permissions_of,
 )
+from orgs.plans import Plan
 from orgs.selectors.bindings import actor_for
 from orgs.services.bindings import grant_role, revoke_role
 from orgs.services.preview import preview
@@ -344,6 +345,16 @@ class ApiKeyRoleTests:
                 to=(PrincipalType.API_KEY, key.pk),
                 on=(PROJECT, cast.project.pk),
             )
+
+    def test_a_plan_without_key_roles_leaves_the_default_role_403(self, cast: Cast) -> None:
+        cast.organization.plan = Plan.FREE
+        cast.organization.save()
+        key, _ = make_key(cast.project)
+        RoleBinding.objects.filter(principal_id=key.pk).delete()
+        to, on = (PrincipalType.API_KEY, key.pk), (PROJECT, cast.project.pk)
+        with pytest.raises(PermissionDenied, match="plan"):
+            grant(cast, cast.alice, Role.DATA_PLANE_VIEWER, to=to, on=on)
+        grant(cast, cast.alice, Role.PROJECT_EDITOR, to=to, on=on)
 
     def test_bindings_and_the_key_s_roles_are_one_thing(self, cast: Cast) -> None:
         key, _ = make_key(cast.project, [Role.DATA_PLANE_VIEWER])

@@ -123,6 +123,15 @@ class RecordTests:
         assert "group:manage" in caplog.text
         assert not Decision.objects.exists()
 
+    def test_an_organization_that_somebody_made_up_gets_no_trail(self, cast: Cast) -> None:
+        made_up = uuid.uuid4()
+        with pytest.raises(Refused) as refused:
+            authorize(cast.actor(cast.bob), Permission.PROJECT_CREATE, organization_id=made_up)
+        assert refused.value.denial is not None
+        assert record_denial(refused.value.denial) is None
+        assert not Decision.objects.exists()
+        assert not AuditEvent.objects.filter(organization_id=made_up).exists()
+
     def test_unusual_text_is_kept_as_far_as_it_can_be(self, cast: Cast) -> None:
         actor = cast.actor(cast.bob)
         what = "a\0b\ud800" + "x" * 1000
@@ -250,6 +259,12 @@ class VisibilityTests:
 
     def test_who_was_denied_sees_it(self, cast: Cast, decision: uuid.UUID) -> None:
         assert explained(Browser(cast.bob), decision)["actor"]["label"] == "bob@example.com"
+
+    def test_who_has_left_the_organization_sees_it_no_more_404(
+        self, cast: Cast, decision: uuid.UUID
+    ) -> None:
+        RoleBinding.objects.filter(principal_id=cast.bob.pk).delete()
+        assert Browser(cast.bob).get(f"{LIST}/{decision}").status_code == 404
 
     def test_who_reads_the_trail_sees_it(self, cast: Cast, decision: uuid.UUID) -> None:
         assert explained(Browser(cast.alice), decision)["count"] == 1
