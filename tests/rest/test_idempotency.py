@@ -17,6 +17,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from indexes.models import Index
 from kms.envelope import KeyUnavailable
 from orgs.api.base import OrganizationView
 from orgs.errors import AlreadyExists
@@ -168,6 +169,17 @@ class ReplayTests:
     def test_keys_of_two_paths_have_nothing_to_do_with_each_other(self, alice: Browser) -> None:
         send(alice, {"name": "a"})
         assert "Idempotency-Replayed" not in send(alice, {"name": "b"}, path="others")
+
+    def test_an_index_without_a_name_is_made_once(self, cast: Cast) -> None:
+        schema = {"fields": {"_sparse_values": {"type": "sparse_vector"}}}
+        headers = {"api-key": cast.key, "idempotency-key": "k-1"}
+        first, again = (
+            Browser().post("/indexes", {"schema": schema}, "application/json", headers=headers)
+            for _ in range(2)
+        )
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json()["name"] == again.json()["name"]
+        assert Index.objects.count() == 1
 
     def test_nobody_gets_no_answer_of_somebody_else(self, alice: Browser) -> None:
         send(alice)
