@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, cast
+from urllib.parse import quote
 from uuid import UUID
 
 from django.utils import timezone
@@ -18,8 +19,8 @@ from orgs.services.baseline import check_ranges
 
 MAX_INDEXES = 100
 MAX_NAMESPACES = 50
-MAX_NAMESPACE_CHARACTERS = 4000
-"""Of all names together: they travel in a header of every call."""
+MAX_NAMESPACE_BYTES = 4000
+"""Of all names together, as they travel in a header of every call: percent-encoded, with commas."""
 NAMESPACE_LENGTH = 512
 MAX_RANGES = 100
 MAX_YEARS = 100
@@ -127,10 +128,9 @@ def _namespaces(_: ApiKey, names: Sequence[str] | None) -> list[str] | None:
     if names is None:
         return None
     unique = list(dict.fromkeys("" if name == DEFAULT_NAMESPACE else name for name in names))
-    if not 1 <= len(unique) <= MAX_NAMESPACES or sum(map(len, unique)) > MAX_NAMESPACE_CHARACTERS:
+    if not 1 <= len(unique) <= MAX_NAMESPACES:
         raise InvalidArgument(
-            f"namespaces has {len(unique)} names with {sum(map(len, unique))} characters: name 1 to"
-            f" {MAX_NAMESPACES} with at most {MAX_NAMESPACE_CHARACTERS} together, or send null for"
+            f"namespaces has {len(unique)} names: name 1 to {MAX_NAMESPACES}, or send null for"
             " every namespace."
         )
     for name in unique:
@@ -139,6 +139,13 @@ def _namespaces(_: ApiKey, names: Sequence[str] | None) -> list[str] | None:
                 f"namespaces {name[:40]!r} is no namespace: at most {NAMESPACE_LENGTH} ASCII"
                 ' characters without NUL; "" or "__default__" is the default one.'
             )
+    size = len(",".join(quote(name, safe="") for name in unique))
+    if size > MAX_NAMESPACE_BYTES:
+        raise InvalidArgument(
+            f"namespaces has names of {size} bytes in all, percent-encoded: at most"
+            f" {MAX_NAMESPACE_BYTES} together. Name fewer or shorter ones, or send null for every"
+            " namespace."
+        )
     return unique
 
 
