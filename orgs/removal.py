@@ -46,7 +46,16 @@ def remove_member(*, actor: Actor, organization_id: UUID, user_id: UUID, reason:
     )
     for row in rows.select_related("custom_role"):
         remove_binding(actor=actor, row=row, reason=reason)
-    GroupMembership.objects.filter(user_id=user_id, group__organization_id=organization_id).delete()
+    places = GroupMembership.objects.filter(user_id=user_id, group__organization_id=organization_id)
+    for place in places.select_related("group", "user"):
+        record(
+            EventType.GROUP_MEMBER_REMOVED,
+            actor=actor,
+            organization_id=organization_id,
+            resource=("group", place.group_id, place.group.name),
+            detail={"user_id": str(user_id), "email": place.user.email, "reason": reason},
+        )
+    places.delete()
     gone, _ = Membership.objects.filter(user_id=user_id, organization_id=organization_id).delete()
     if gone:
         user = User.objects.get(pk=user_id)
