@@ -301,6 +301,8 @@ def authorize_change(
         permission = Permission.PROJECT_MEMBER_UPDATE
     if scope.project_id is not None:
         visible = visible and knows_project(actor, scope.organization_id, scope.project_id)
+        # Who is barred is told so, as everywhere, instead of that there is nothing.
+        visible = visible or bool(actor.barred_from(scope.organization_id))
     authorize(
         actor,
         permission,
