@@ -212,6 +212,23 @@ class ForgeryTests:
             assert "x-tamarack-namespaces" not in call.metadata
             assert call.metadata["x-tamarack-grants"] == "r"
 
+    def test_a_key_limited_to_the_default_namespace_stays_limited(
+        self, gateway: Gateway, index: IndexServer
+    ) -> None:
+        key = READ_KEY[:-1] + ("x" if READ_KEY[-1] != "x" else "y")
+        gateway.store["keys"][key] = {**gateway.store["keys"][READ_KEY], "namespaces": [""]}
+        gateway.save()
+        try:
+            with gateway.http(key=key) as client, gateway.stub() as stub:
+                response = client.post("/query", json={"topK": 1}, headers=FORGED)
+                assert response.status_code == 200
+                stub.Query(pb.QueryRequest(top_k=1), metadata=metadata(key))
+        finally:
+            del gateway.store["keys"][key]
+            gateway.save()
+        # The name of that namespace is empty; a header that is gone would mean: all of them.
+        assert [call.metadata.get("x-tamarack-namespaces") for call in index.calls] == ["", ""]
+
     def test_forged_identity_without_a_key_reaches_nothing(
         self, gateway: Gateway, index: IndexServer
     ) -> None:
