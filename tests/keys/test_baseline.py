@@ -88,7 +88,7 @@ class ProbeTests:
         project = make_project(cast.organization)
         for _ in range(count):
             aged(make_key(project)[0], 9)
-        with django_assert_num_queries(4):  # two of them for people
+        with django_assert_num_queries(6):  # two each for people, keys, service accounts
             locked_out(
                 cast.organization.pk, Demands(max_key_age_days=1, ip_ranges=("192.0.2.0/24",))
             )
