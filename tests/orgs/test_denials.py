@@ -18,7 +18,9 @@ from tests.pages import Browser
 
 
 class MadeUpOrganizationTests:
-    @pytest.mark.parametrize("organization_id", [uuid.uuid4(), INSTALLATION], ids=str)
+    @pytest.mark.parametrize(
+        "organization_id", [uuid.uuid4(), INSTALLATION], ids=("made up", "zeros")
+    )
     def test_an_organization_that_is_not_there_gets_no_trail(
         self, cast: Cast, organization_id: uuid.UUID
     ) -> None:
