@@ -41,7 +41,7 @@ urlpatterns: list[URLPattern] = [
     path("admin/role-bindings/<uuid:binding_id>", bindings.RoleBindingView.as_view()),
     path("admin/decisions", decisions.DecisionsView.as_view()),
     path("admin/decisions/explain", decisions.ExplainView.as_view()),
-    path("admin/decisions/<uuid:decision_id>", decisions.DecisionView.as_view()),
+    path("admin/decisions/<uuid:decision_id>", decisions.DecisionView.as_view(), name="decision"),
     path("admin/groups", groups.GroupsView.as_view()),
     path("admin/groups/<uuid:group_id>", groups.GroupView.as_view()),
     path("admin/groups/<uuid:group_id>/members", groups.GroupMembersView.as_view()),
