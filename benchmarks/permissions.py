@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-import casbin  # type: ignore[import-untyped]  # it has no types
+import casbin
 import django
 
 from benchmarks.measure import Line, Sizes, interleaved, ratio
