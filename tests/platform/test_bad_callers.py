@@ -195,7 +195,7 @@ class ControlTests:
         "path",
         [
             *("/indexes/", "//indexes", "/indexes/badinput/", "/indexes/badinput/backups"),
-            *("/backups", "/backups/x", "/restore-jobs", "/restore-jobs/x", "/backup-schedules"),
+            *("/backups/x", "/restore-jobs", "/restore-jobs/x", "/backup-schedules"),
             *("/models", "/embed", "/rerank", "/bulk/imports", "/namespaces", "/query"),
             *("/vectors/upsert", "/VectorService/Query", "/static/../../etc/passwd"),
         ],
