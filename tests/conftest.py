@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from celery import Celery, current_app
 from django.conf import settings
 
 from kms.providers import LocalProvider
@@ -41,3 +43,16 @@ def own_instance() -> Iterator[Instance]:
     """An installation for one test alone, not started."""
     with new_instance() as found:
         yield found
+
+
+@pytest.fixture
+def without_queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Any], None]:
+    """Sends a task to a queue that does not answer, wherever the suite's own queue is."""
+    nowhere = Celery("nowhere", broker=f"redis+socket://{tmp_path}/nobody.sock")
+    nowhere.conf.update(current_app.conf, broker_url=nowhere.conf.broker_url)
+
+    def send(task: Any) -> None:
+        monkeypatch.setattr(task, "_get_app", lambda: nowhere)
+        assert task.app is nowhere
+
+    return send

@@ -6,10 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
-from celery import Celery, current_app
 from django.db import connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -338,11 +337,8 @@ class DeleteIndexTests:
 @pytest.mark.django_db(transaction=True)
 class QueueTests:
     def test_a_queue_that_is_down_fails_no_request(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, without_queue: Callable[[Any], None]
     ) -> None:
-        nowhere = Celery("nowhere", broker=f"redis+socket://{tmp_path}/nobody.sock")
-        nowhere.conf.update(current_app.conf, broker_url=nowhere.conf.broker_url)
-        monkeypatch.setattr(run_operation, "_get_app", lambda: nowhere)
-        assert run_operation.app is nowhere
+        without_queue(run_operation)
         index = make_index()
         assert operation_of(index).state == Operation.State.PENDING

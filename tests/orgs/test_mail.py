@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,9 @@ class SendTests:
 
     @pytest.mark.django_db(transaction=True)
     def test_a_queue_that_does_not_answer_holds_nothing_up(
-        self, caplog: pytest.LogCaptureFixture
+        self, caplog: pytest.LogCaptureFixture, without_queue: Callable[[Any], None]
     ) -> None:
+        without_queue(deliver_mail)
         row = send()
         assert "The queue does not answer" in caplog.text
         assert delivery.due() == [row.pk]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.utils import timezone
 from audit.models import SealedEvent, Stream
 from audit.streams import batches, delivery, webhook
 from audit.streams.delivery import LEASE, LONGEST_PAUSE, deliver, due_streams, next_stream
-from audit.tasks import deliver_streams
+from audit.tasks import deliver_stream, deliver_streams
 from tests.audit.receivers import HttpReceiver, Received
 from tests.audit.streams.support import make_due, make_stream
 from tests.audit.support import grow
@@ -223,9 +224,12 @@ class DueTests:
         assert deliver(uuid.uuid4()) == 0
 
     def test_a_queue_that_does_not_answer_is_no_error(
-        self, stream: Stream, caplog: pytest.LogCaptureFixture, settings: Any
+        self,
+        stream: Stream,
+        caplog: pytest.LogCaptureFixture,
+        without_queue: Callable[[Any], None],
     ) -> None:
-        """No queue runs in these tests."""
+        without_queue(deliver_stream)
         deliver_streams()
         assert "the next round asks again" in caplog.text
 
