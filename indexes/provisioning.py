@@ -436,7 +436,8 @@ def write_all_programs() -> Path:
     """Write the files of every index server that has to run here; returns the folder to include.
 
     For the start of the platform, before supervisord: certificates that ran out meanwhile are
-    issued again, programs of servers that are not wanted any more go.
+    issued again, programs of servers that are not wanted any more go, and with them what a process
+    that was killed while it wrote one left beside it.
 
     Raises:
         CertificateError, KeyUnavailable, OSError: a server could not be started with what is there.
@@ -448,7 +449,7 @@ def write_all_programs() -> Path:
         if files.record_path(deployment.pk).exists():
             files.write(deployment)
             wanted.add(write_program(deployment))
-    for path in set(folder.glob("*.conf")) - wanted:
+    for path in set(folder.iterdir()) - wanted:
         path.unlink()
     return folder
 

@@ -15,6 +15,7 @@ from audit.models import AuditEvent
 from indexes import files, provisioning
 from indexes.drivers import current_driver
 from indexes.drivers.base import DriverUnavailable, ProcessState
+from indexes.drivers.process import include_folder
 from indexes.models import Deployment, Index, Operation
 from indexes.probe import is_healthy
 from indexes.selectors import route_for, serving_counts
@@ -224,6 +225,8 @@ class ProgramTests:
     ) -> None:
         wanted, other = provision(make_index()), provision(make_index())
         Index.objects.filter(pk=other.index_id).update(state=Index.State.TERMINATING)
+        half_written = include_folder() / f".{other.pk}.conf.0a1b2c3d"
+        half_written.write_text("of a worker that was killed")
         folder = provisioning.write_all_programs()
         assert {path.stem for path in folder.iterdir()} == {str(wanted.pk)}
 
