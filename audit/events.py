@@ -40,6 +40,42 @@ class EventType(StrEnum):
     MEMBER_ADDED = "member.added"
     MEMBER_REMOVED = "member.removed"
     MEMBER_LEFT = "member.left"
+    MEMBER_SUSPENDED = "member.suspended"
+    MEMBER_REINSTATED = "member.reinstated"
+    SSO_CONNECTION_CREATED = "sso_connection.created"
+    SSO_CONNECTION_UPDATED = "sso_connection.updated"
+    SSO_CONNECTION_DELETED = "sso_connection.deleted"
+    SSO_CONNECTION_TESTED = "sso_connection.tested"
+    SSO_CERTIFICATE_ADDED = "sso_certificate.added"
+    SSO_CERTIFICATE_REMOVED = "sso_certificate.removed"
+    SSO_KEY_ROTATED = "sso_key.rotated"
+    SSO_METADATA_REFRESHED = "sso_metadata.refreshed"
+    SSO_SETUP_LINK_CREATED = "sso_setup_link.created"
+    SSO_SETUP_LINK_USED = "sso_setup_link.used"
+    SSO_ENFORCED = "sso.enforced"
+    SSO_RELAXED = "sso.relaxed"
+    SSO_REFUSED = "sso.refused"
+    SSO_IDENTITY_LINKED = "sso_identity.linked"
+    SSO_IDENTITY_UNLINKED = "sso_identity.unlinked"
+    DOMAIN_ADDED = "domain.added"
+    DOMAIN_UPDATED = "domain.updated"
+    DOMAIN_VERIFIED = "domain.verified"
+    DOMAIN_LAPSED = "domain.lapsed"
+    DOMAIN_REMOVED = "domain.removed"
+    BREAK_GLASS_OWNER_ADDED = "break_glass_owner.added"
+    BREAK_GLASS_OWNER_REMOVED = "break_glass_owner.removed"
+    BREAK_GLASS_REQUESTED = "break_glass.requested"
+    BREAK_GLASS_APPROVED = "break_glass.approved"
+    BREAK_GLASS_USED = "break_glass.used"
+    BREAK_GLASS_ENDED = "break_glass.ended"
+    SCIM_TOKEN_CREATED = "scim_token.created"  # noqa: S105  an event's name
+    SCIM_TOKEN_REVOKED = "scim_token.revoked"  # noqa: S105  an event's name
+    SCIM_USER_CREATED = "scim_user.created"
+    SCIM_USER_UPDATED = "scim_user.updated"
+    SCIM_USER_DELETED = "scim_user.deleted"
+    SCIM_GROUP_CREATED = "scim_group.created"
+    SCIM_GROUP_UPDATED = "scim_group.updated"
+    SCIM_GROUP_DELETED = "scim_group.deleted"
     INVITATION_CREATED = "invitation.created"
     INVITATION_RESENT = "invitation.resent"
     INVITATION_DELETED = "invitation.deleted"
@@ -107,34 +143,47 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "access",
         "action",
         "allowed_ips",
+        "allows_idp_initiated",
         "api_keys",
         "attempts",
+        "attribute_map",
         "audience",
         "cause",
+        "certificate",
         "changed",
         "client_id",
+        "clock_skew_seconds",
+        "code",
         "conditions",
+        "connection_id",
         "count",
         "days",
+        "default_project_roles",
+        "default_role",
         "deletion_protection",
         "deployment_id",
         "description",
         "dimension",
+        "domain",
         "email",
         "enabled",
-        "end_seq",
         "encryption_keys",
+        "end_seq",
         "entitlements",
         "expires_at",
+        "external_id",
+        "fingerprint",
         "force_encryption_with_cmek",
         "found_at",
         "from_seq",
         "group_id",
         "host",
         "idle_seconds",
+        "idp_entity_id",
         "index_id",
         "index_ids",
         "ip_ranges",
+        "is_drill",
         "issuer",
         "jwks_uri",
         "key_source",
@@ -144,10 +193,12 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "max_api_keys",
         "max_indexes",
         "max_key_age_days",
+        "metadata_url",
         "metric",
         "mfa_required",
         "name",
         "namespaces",
+        "not_after",
         "not_before",
         "organization_id",
         "payment_status",
@@ -156,23 +207,40 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "principal_id",
         "principal_type",
         "project_id",
+        "protocol",
+        "provisions_people",
         "reason",
+        "requires_encryption",
         "resource_id",
         "resource_type",
         "role",
         "role_bindings",
+        "role_mappings",
         "roles",
+        "roles_mode",
         "rule_id",
+        "scim_enabled",
         "service_account_id",
         "session_hours",
+        "signed_part",
+        "signs_requests",
+        "slo_url",
+        "sso_required",
+        "sso_url",
+        "state",
         "status",
         "subject",
         "tags",
+        "trusts_idp_mfa",
+        "until",
         "user_id",
+        "user_name",
         "vector_type",
         "version",
     }
 )
 # Callers mention these only to say that they changed.
-SECRET_FIELDS: frozenset[str] = frozenset({"config", "jwks", "password", "secret"})
+SECRET_FIELDS: frozenset[str] = frozenset(
+    {"client_secret", "config", "jwks", "password", "secret", "sp_key", "token"}
+)
 REDACTED = "(not public)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -18,7 +19,7 @@ from django.utils import timezone
 from controlplane.errors import answer_to, respond, wants_page
 from controlplane.logs import current_request
 from kms.envelope import KeyUnavailable
-from orgs.errors import ReauthenticationRequired, Refused
+from orgs.errors import ReauthenticationRequired, Refused, SignInRequired
 
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -50,7 +51,8 @@ class RequestIdMiddleware:
 class RefusalMiddleware:
     """Turns what a page's service refused into an answer. REST has its own hook for the same.
 
-    Where a fresh proof of who is there is missing, people are led to give it, and back.
+    Where a fresh proof of who is there or an organization's own sign-in is missing, people are led
+    to give it, and back.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -61,6 +63,9 @@ class RefusalMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """The answer, or None for what Django answers itself and for bugs."""
+        if isinstance(error, SignInRequired) and wants_page(request):
+            query = urlencode({REDIRECT_FIELD_NAME: _page_of(request)})
+            return HttpResponseRedirect(f"{error.url}?{query}")
         if isinstance(error, ReauthenticationRequired) and wants_page(request):
             query = urlencode({REDIRECT_FIELD_NAME: _page_of(request)})
             return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{query}")
@@ -112,7 +117,9 @@ class SessionLimitsMiddleware:
             now = int(time.time())
             started, seen = session.get("started", now), session.get("seen", 0)
             idle = now - seen if seen else 0
-            if idle > settings.TAMARACK_SESSION_IDLE or now - started > settings.SESSION_COOKIE_AGE:
+            # `ends`: as long as the identity provider, or the organization, lets the sign-in last.
+            ends = min(session.get("ends", math.inf), started + settings.SESSION_COOKIE_AGE)
+            if idle > settings.TAMARACK_SESSION_IDLE or now > ends:
                 session.flush()
             elif not seen or idle >= self.TOUCH_SECONDS:
                 session.update({"started": started, "seen": now})

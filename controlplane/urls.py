@@ -12,9 +12,11 @@ urlpatterns = [
     path("accounts/", include("orgs.account.urls")),
     path("", include("orgs.api.urls")),
     path("", include("projects.api.urls")),
+    path("", include("sso.api.urls")),
     path("", include("keys.api.urls")),
     path("", include("orgs.urls")),
     path("", include("projects.urls")),
+    path("", include("sso.urls")),
     path("", include("keys.urls")),
     path("", include("indexes.urls")),
 ]

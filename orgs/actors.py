@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-ActorKind = Literal["user", "api_key", "service_account", "scim", "system"]
+ActorKind = Literal["user", "api_key", "service_account", "sso", "scim", "system"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,15 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Why an actor's roles in an organization don't count at the moment, and the way out."""
+    """Why an actor's roles in an organization don't count at the moment, and the way out.
+
+    Attributes:
+        url: a page of ours where a person can mend it by signing in there; empty: none can.
+    """
 
     organization_id: UUID
     reason: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,10 @@ class Actor:
     """A person, a key or the platform itself, with the roles in force when the request arrived.
 
     Attributes:
-        organization_id: set for actors that live in one organization (keys, service accounts); None
-            for people, who may belong to several.
-        bars: organizations whose security baseline the actor does not meet.
+        organization_id: set for actors that live in one organization (keys, service accounts,
+            identity providers, directories); None for people, who may belong to several.
+        bars: organizations that don't let the actor in as it came: their security baseline, their
+            single sign-on, a place that is suspended.
         authenticated_at: when the person last proved who they are, by signing in or again since;
             None: never, or no person.
     """
@@ -66,9 +72,14 @@ class Actor:
         """Whether this is the platform acting on its own account."""
         return self.kind == "system"
 
+    def bar(self, organization_id: UUID) -> Bar | None:
+        """What keeps the actor out of the organization, if anything does."""
+        return next((bar for bar in self.bars if bar.organization_id == organization_id), None)
+
     def barred_from(self, organization_id: UUID) -> str:
         """Why the actor's roles in the organization don't count; empty: they do."""
-        return next((bar.reason for bar in self.bars if bar.organization_id == organization_id), "")
+        bar = self.bar(organization_id)
+        return bar.reason if bar else ""
 
 
 def system(label: str) -> Actor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
+from uuid import UUID
 
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
@@ -84,12 +86,52 @@ def has_mfa(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> boo
     return bool(Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists())
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a sign-in through an organization's own way left in the session.
+
+    Attributes:
+        method: `sso`, or `break_glass` where the organization's own way was not to be had.
+        until: when it is over.
+        has_mfa: whether the identity provider checked a second factor that the organization trusts.
+    """
+
+    organization_id: UUID
+    method: str
+    until: datetime
+    has_mfa: bool
+
+
+GRANTING = ("sso", "break_glass")
+"""Methods of proof that open one organization. Their records carry `organization`, `until` (seconds
+since the epoch) and, where it holds, `mfa`."""
+
+
+def grants_of(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> list[Grant]:
+    """The session's grants that are not over."""
+    found = [
+        Grant(
+            organization_id=UUID(proof["organization"]),
+            method=proof["method"],
+            until=datetime.fromtimestamp(float(proof["until"]), tz=UTC),
+            has_mfa=proof.get("mfa") is True,
+        )
+        for proof in _proofs(request, user)
+        if proof.get("method") in GRANTING
+    ]
+    now = timezone.now()
+    return [grant for grant in found if grant.until > now]
+
+
 def actor_of(request: HttpRequest, user: User) -> Actor:
     """The person as the actor of this request."""
+    grants = grants_of(request, user)
     facts = Facts(
         ip=client_ip(request),
         has_mfa=has_mfa(request, user),
         session_started_at=session_started_at(request),
+        sso_organizations=frozenset(grant.organization_id for grant in grants),
+        idp_mfa_organizations=frozenset(grant.organization_id for grant in grants if grant.has_mfa),
     )
     return actor_for(
         user,

@@ -22,11 +22,15 @@ class Facts:
         ip: the client's address; empty: unknown, which meets no list of ranges.
         has_mfa: whether the person signed in with a second factor or a passkey.
         session_started_at: when the person signed in; None: not in a session.
+        sso_organizations: whose single sign-on the session has a grant of, not yet over.
+        idp_mfa_organizations: those of them that trust their identity provider's second factor.
     """
 
     ip: str = ""
     has_mfa: bool = False
     session_started_at: datetime | None = None
+    sso_organizations: frozenset[UUID] = frozenset()
+    idp_mfa_organizations: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,14 @@ class PermissionDenied(Refused):
     code = Code.PERMISSION_DENIED
 
 
+class SignInRequired(PermissionDenied):
+    """The organization lets people in by its own sign-in only; our page `url` leads there."""
+
+    def __init__(self, message: str, *, url: str, denial: Denial | None = None) -> None:
+        super().__init__(message, denial=denial)
+        self.url = url
+
+
 class Forbidden(Refused):
     """A switch on the object itself forbids it, whoever asks."""
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from orgs.actors import Actor, Binding
 from orgs.decisions import Denial
-from orgs.errors import PermissionDenied, ReauthenticationRequired, no_such
+from orgs.errors import PermissionDenied, ReauthenticationRequired, SignInRequired, no_such
 
 
 class Permission(StrEnum):
@@ -315,6 +315,9 @@ def authorize(
     )
     if hidden:
         raise no_such(what, denial=denial)
+    bar = actor.bar(organization_id)
+    if bar is not None and bar.url:
+        raise SignInRequired(bar.reason, url=bar.url, denial=denial)
     raise PermissionDenied(
         barred
         or f"{actor.label} lacks the permission {permission.value}."

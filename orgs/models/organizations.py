@@ -61,6 +61,8 @@ class Membership(models.Model):
         Organization, on_delete=models.CASCADE, related_name="memberships"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    # Since when the organization's directory keeps the person out; roles stay, and don't count.
+    suspended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = (
@@ -139,6 +141,9 @@ class SecurityBaseline(models.Model):
         related_name="security_baseline",
     )
     mfa_required = models.BooleanField(default=False)
+    # Whether people need this organization's single sign-on. Set with a connection's state, by the
+    # room of single sign-on; kept here because every request has to know.
+    sso_required = models.BooleanField(default=False)
     # Hours since the sign-in, however busy.
     session_hours = models.PositiveSmallIntegerField(null=True, blank=True)
     # Days since an API key's secret was made, for existing ones too.

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Value
 from django.utils import timezone
 
 from orgs.actors import Actor, Bar, Binding
 from orgs.baseline import Facts, unmet
 from orgs.errors import InvalidArgument, no_such
-from orgs.models import GroupMembership, PrincipalType, ResourceType, RoleBinding, User
+from orgs.identity_providers import identity_providers
+from orgs.models import (
+    GroupMembership,
+    Membership,
+    Organization,
+    PrincipalType,
+    ResourceType,
+    RoleBinding,
+    User,
+)
 from orgs.permissions import Permission, authorize, permissions_of
 
 
@@ -36,31 +45,60 @@ def holdings_of(
     principal_type: PrincipalType, principal_id: UUID, *, facts: Facts
 ) -> tuple[tuple[Binding, ...], tuple[Bar, ...]]:
     """The principal's bindings in force, those of a person's groups included, and the organizations
-    whose security baseline `facts` don't meet. One query.
+    that don't let `facts` in: the person's place is suspended, their single sign-on is missing, or
+    the security baseline is not met. One query.
     """
     is_person = principal_type == PrincipalType.USER
     held_by = Q(principal_type=principal_type, principal_id=principal_id)
     if is_person:
         groups = GroupMembership.objects.filter(user_id=principal_id).values("group_id")
         held_by |= Q(principal_type=PrincipalType.GROUP, principal_id__in=groups)
+    suspended = Membership.objects.filter(
+        organization_id=OuterRef("organization_id"),
+        user_id=principal_id,
+        suspended_at__isnull=False,
+    )
     found = list(
-        in_force().filter(held_by).select_related("organization__security_baseline", "custom_role")
+        in_force()
+        .filter(held_by)
+        .select_related("organization__security_baseline", "custom_role")
+        .annotate(is_suspended=Exists(suspended) if is_person else Value(False))
     )
     bars: dict[UUID, Bar] = {}
     for row in found:
-        baseline = getattr(row.organization, "security_baseline", None)
-        if baseline is None or row.organization_id in bars:
+        if row.organization_id in bars:
             continue
-        reason = unmet(
-            facts,
-            is_person=is_person,
-            mfa_required=baseline.mfa_required,
-            session_hours=baseline.session_hours,
-            ip_ranges=baseline.ip_ranges,
-        )
-        if reason:
-            bars[row.organization_id] = Bar(row.organization_id, reason)
+        bar = _bar(row.organization, facts, is_person=is_person, is_suspended=row.is_suspended)
+        if bar is not None:
+            bars[row.organization_id] = bar
     return tuple(as_binding(row) for row in found), tuple(bars.values())
+
+
+def _bar(
+    organization: Organization, facts: Facts, *, is_person: bool, is_suspended: bool
+) -> Bar | None:
+    """Why the organization does not let this one in; None: it does."""
+    pk = organization.pk
+    if is_suspended:
+        return Bar(pk, f"{organization.name} has suspended your place in it; ask an owner.")
+    baseline = getattr(organization, "security_baseline", None)
+    if baseline is None:
+        return None
+    if is_person and baseline.sso_required and pk not in facts.sso_organizations:
+        return Bar(
+            pk,
+            f"{organization.name} requires its single sign-on, also of people who are signed in"
+            " already. Sign in through its identity provider.",
+            url=identity_providers().sign_in_page(pk),
+        )
+    reason = unmet(
+        replace(facts, has_mfa=facts.has_mfa or pk in facts.idp_mfa_organizations),
+        is_person=is_person,
+        mfa_required=baseline.mfa_required,
+        session_hours=baseline.session_hours,
+        ip_ranges=baseline.ip_ranges,
+    )
+    return Bar(pk, reason) if reason else None
 
 
 def as_binding(row: RoleBinding) -> Binding:

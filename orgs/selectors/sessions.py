@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,4 +86,5 @@ def _is_good(data: dict[str, Any], user: User) -> bool:
         constant_time_compare(data.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
         and now - data.get("seen", now) <= settings.TAMARACK_SESSION_IDLE
         and now - data.get("started", now) <= settings.SESSION_COOKIE_AGE
+        and now <= data.get("ends", math.inf)
     )

@@ -97,6 +97,24 @@ def end_other_sessions(*, actor: Actor, user: User, keep: str) -> int:
     return len(others)
 
 
+@transaction.atomic
+def end_sessions_from_outside(*, actor: Actor, user: User, keep: str = "") -> int:
+    """Sign the person out everywhere but in the session of the key `keep`; how many there were.
+
+    For what decides over the person's sign-in: an identity provider, a directory, the platform. The
+    caller has asked whether it may.
+
+    Raises:
+        PermissionDenied: a person or another machine asks.
+    """
+    if actor.kind not in {"sso", "scim", "system"}:
+        raise PermissionDenied("People end their own sessions only.")
+    sessions = UserSession.objects.select_for_update().filter(user=user)
+    others = list(sessions.exclude(session_key=keep))
+    _end(others, actor=actor, user=user)
+    return len(others)
+
+
 def _end(sessions: list[UserSession], *, actor: Actor, user: User) -> None:
     Session.objects.filter(session_key__in=[each.session_key for each in sessions]).delete()
     UserSession.objects.filter(pk__in=[each.pk for each in sessions]).delete()

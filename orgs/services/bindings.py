@@ -41,6 +41,7 @@ from orgs.removal import remove_binding, remove_member
 from orgs.selectors.bindings import as_binding, bindings_visible_to, knows_project, not_over
 from orgs.selectors.roles import find_role
 from orgs.services.checks import check_text
+from orgs.services.managed import check_unmanaged
 from orgs.services.owners import keeping_an_owner, lock_organization
 
 Period = tuple[datetime | None, datetime | None]
@@ -167,9 +168,12 @@ def grant_role(
             period that is over or ends before it begins.
         AlreadyExists: the principal holds exactly this role there, or the invitation has been
             accepted.
+        Aborted: an identity provider or a directory decides on the person.
     """
     scope = find_scope(organization_id, resource)
     permission = authorize_change(actor, scope, principal[0], what=_name(scope))
+    if principal[0] == PrincipalType.USER:
+        check_unmanaged(actor, organization_id, principal[1])
     organization = lock_organization(organization_id)
     if organization is None:
         raise no_such(f"organization {organization_id}")
@@ -217,7 +221,7 @@ def revoke_role(*, actor: Actor, organization_id: UUID, binding_id: UUID) -> Non
         NotFound: no such role binding, or none that the actor may see.
         PermissionDenied: the actor may see it but not take roles away there.
         Aborted: it is the last reachable owner's, or the last role on the organization of somebody
-            who holds others.
+            who holds others, or an identity provider or a directory decides on the person.
     """
     what = f"role binding {binding_id}"
     row = _row(organization_id, binding_id)
@@ -228,6 +232,8 @@ def revoke_role(*, actor: Actor, organization_id: UUID, binding_id: UUID) -> Non
     permission = authorize_change(
         actor, scope, PrincipalType(row.principal_type), what=what, visible=visible
     )
+    if row.principal_type == PrincipalType.USER:
+        check_unmanaged(actor, organization_id, row.principal_id)
     with keeping_an_owner(organization_id):
         # Again under the lock: two at once, and the second finds nothing.
         row = _row(organization_id, binding_id)

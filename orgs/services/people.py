@@ -13,7 +13,7 @@ from audit.services import record
 from orgs.actors import Actor
 from orgs.errors import AlreadyExists, PermissionDenied
 from orgs.models import User
-from orgs.services.checks import check_email, check_password
+from orgs.services.checks import check_email, check_password, check_text
 
 
 @transaction.atomic
@@ -29,15 +29,37 @@ def create_user(*, actor: Actor, email: str, password: str) -> User:
         raise PermissionDenied("Only the platform's operator creates people directly.")
     email = check_email(email)
     check_password(password, User(email=email))
+    return _create(actor, email, password=password)
+
+
+@transaction.atomic
+def create_user_from_outside(*, actor: Actor, email: str, name: str = "") -> User:
+    """A person without a password, whom an identity provider or a directory vouches for.
+
+    The caller has made sure that the address is in a domain of the actor's organization.
+
+    Raises:
+        PermissionDenied: anything but an identity provider or a directory asks.
+        InvalidArgument: not an e-mail address, or the name is too long.
+        AlreadyExists: the address is taken.
+    """
+    if actor.kind not in {"sso", "scim"}:
+        raise PermissionDenied("Only identity providers and directories vouch for people.")
+    limit = User._meta.get_field("name").max_length or 0
+    check_text(name, "name", limit=limit)
+    return _create(actor, check_email(email), password=None, name=name.strip())
+
+
+def _create(actor: Actor, email: str, *, password: str | None, name: str = "") -> User:
     try:
         with transaction.atomic():
-            user = User.objects.create_user(email, password)
+            user = User.objects.create_user(email, password, name=name)
     except IntegrityError as error:
         raise AlreadyExists(f"Somebody with the e-mail address {email} exists already.") from error
     record(
         EventType.USER_CREATED,
         actor=actor,
-        organization_id=None,
+        organization_id=actor.organization_id,
         resource=("user", user.pk, user.email),
     )
     return user
