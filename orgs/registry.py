@@ -27,13 +27,22 @@ class Found:
 
 
 Finder = Callable[[UUID], Found | None]
+Lister = Callable[[UUID], list[Found]]
 _resources: dict[str, Finder] = {}
 _principals: dict[str, Finder] = {}
+_listers: dict[str, Lister] = {}
 
 
 def register_resource(kind: str, finder: Finder) -> None:
     """Tell how resources of this `ResourceType` are found. Called once, when the app is ready."""
     _resources[kind] = finder
+
+
+def register_lister(kind: str, lister: Lister) -> None:
+    """Tell which resources of this `ResourceType` an organization has. Called once, when the app is
+    ready.
+    """
+    _listers[kind] = lister
 
 
 def register_principal(kind: str, finder: Finder) -> None:
@@ -44,6 +53,11 @@ def register_principal(kind: str, finder: Finder) -> None:
 def find_resource(kind: str, pk: UUID) -> Found | None:
     """The resource, or None where there is none of that id."""
     return _resources[kind](pk)
+
+
+def list_resources(kind: str, organization_id: UUID) -> list[Found]:
+    """The organization's resources of the kind, by what people call them. One query."""
+    return _listers[kind](organization_id)
 
 
 def find_principal(kind: str, pk: UUID) -> Found | None:

@@ -18,6 +18,7 @@ from projects.quotas import count_projects
 def register() -> None:
     """Called once, when the app is ready."""
     registry.register_resource(ResourceType.PROJECT, _find)
+    registry.register_lister(ResourceType.PROJECT, _list)
     register_usage(Entitlement.MAX_PROJECTS, count_projects)
     register_usage(Entitlement.MAX_MEMBERS, _members)
 
@@ -25,6 +26,12 @@ def register() -> None:
 def _find(pk: UUID) -> Found | None:
     row = Project.objects.filter(pk=pk).first()
     return Found(row.pk, row.organization_id, row.pk, row.name) if row else None
+
+
+def _list(organization_id: UUID) -> list[Found]:
+    """Projects at work; archived ones are left out."""
+    rows = Project.objects.filter(organization_id=organization_id, archived_at=None)
+    return [Found(row.pk, row.organization_id, row.pk, row.name) for row in rows.order_by("name")]
 
 
 def _members(organization_id: UUID) -> int:

@@ -87,18 +87,34 @@ def get_member(actor: Actor, organization_id: UUID, user_id: UUID) -> User:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person in an organization, with the organization roles in force."""
+    """A person in an organization, with the organization roles in force.
+
+    Attributes:
+        is_suspended: the directory took the place away for the time being: the roles don't count.
+    """
 
     user: User
     roles: list[str]
+    is_suspended: bool = False
 
 
 def members_of(organization: Organization) -> list[Member]:
     """The organization's people by e-mail address. Two queries."""
-    users = list(User.objects.filter(memberships__organization=organization).order_by("email"))
+    places = list(
+        Membership.objects.filter(organization=organization)
+        .select_related("user")
+        .order_by("user__email")
+    )
     roles = roles_of(
         PrincipalType.USER,
-        [user.pk for user in users],
+        [place.user_id for place in places],
         resource_id=organization.pk,
     )
-    return [Member(user=user, roles=roles.get(user.pk, [])) for user in users]
+    return [
+        Member(
+            user=place.user,
+            roles=roles.get(place.user_id, []),
+            is_suspended=place.suspended_at is not None,
+        )
+        for place in places
+    ]
