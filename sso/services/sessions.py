@@ -1,0 +1,33 @@
+"""Ending the sessions that an identity provider opened."""
+
+from __future__ import annotations
+
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
+from django.db import transaction
+
+from audit.events import EventType
+from orgs.actors import Actor
+from orgs.services.people import record_for_person
+from sso.models import Connection, SsoSession
+
+
+@transaction.atomic
+def end_sessions_of(actor: Actor, connection: Connection) -> int:
+    """Sign out everybody whom the connection signed in, wherever they are; how many sessions.
+
+    The caller has asked whether the actor may.
+    """
+    rows = list(SsoSession.objects.filter(connection=connection).select_related("user"))
+    keys = [row.session_key for row in rows]
+    Session.objects.filter(session_key__in=keys).delete()
+    UserSession.objects.filter(session_key__in=keys).delete()
+    SsoSession.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    counts: dict[object, int] = {}
+    for row in rows:
+        counts[row.user_id] = counts.get(row.user_id, 0) + 1
+    for user in {row.user_id: row.user for row in rows}.values():
+        record_for_person(
+            EventType.SESSION_ENDED, actor=actor, user=user, detail={"count": counts[user.pk]}
+        )
+    return len(rows)
