@@ -16,7 +16,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from keys.secrets import ALPHABET, CHECKSUM_LENGTH, SECRET_LENGTH, base62, checksum
+from kms.base62 import ALPHABET, CHECKSUM_LENGTH, SECRET_LENGTH, base62, checksum
 
 CLIENT_ID_PREFIX = "tmrk_sa_"
 CLIENT_ID_LENGTH = 22

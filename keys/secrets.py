@@ -14,12 +14,12 @@ import hashlib
 import hmac
 import re
 import secrets
-import zlib
 from dataclasses import dataclass
 
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+from kms.base62 import ALPHABET, CHECKSUM_LENGTH, SECRET_LENGTH, base62, checksum
+
 PREFIX = "tmrk"
-LOOKUP_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 10, 43, 6
+LOOKUP_LENGTH = 10
 PATTERN = re.compile(r"tmrk_([0-9A-Za-z]{10})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
 """Finds keys in text; a match is a key only where its checksum fits (`parse`)."""
 
@@ -33,20 +33,6 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret(tmrk_{self.lookup_id}_…)"
-
-
-def base62(number: int, length: int) -> str:
-    """The number as `length` digits, the highest first."""
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, 62)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
-
-
-def checksum(body: str) -> str:
-    """The checksum that follows `body`, which is ASCII."""
-    return base62(zlib.crc32(body.encode("ascii")), CHECKSUM_LENGTH)
 
 
 def generate() -> Secret:
