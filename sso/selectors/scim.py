@@ -1,0 +1,111 @@
+"""Reading what directories keep here, and the tokens that they show."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from orgs.actors import Actor
+from orgs.models import GroupMembership
+from sso.identity_providers import domain_of
+from sso.models import Connection, Domain, ScimGroup, ScimToken, ScimUser
+from sso.selectors.connections import get_connection
+
+
+def scim_tokens_of(actor: Actor, connection_id: UUID) -> QuerySet[ScimToken]:
+    """The tokens of the connection's directory, oldest first, those that are over too.
+
+    Raises:
+        NotFound, PermissionDenied: as `get_connection`.
+    """
+    return get_connection(actor, connection_id).scim_tokens.all()
+
+
+def token_by_lookup(lookup: str) -> ScimToken | None:
+    """The token with its connection and organization, over or not."""
+    rows = ScimToken.objects.select_related("connection__organization")
+    return rows.filter(lookup=lookup).first()
+
+
+def not_over() -> Q:
+    """Tokens whose time is not over."""
+    return Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+
+
+def owns_domain_of(organization_id: UUID, email: str) -> bool:
+    """Whether the address is in a domain that the organization has proven to own."""
+    name = domain_of(email)
+    return bool(name) and (
+        Domain.objects.filter(
+            organization_id=organization_id, name=name, verified_at__isnull=False
+        ).exists()
+    )
+
+
+def users_of(connection: Connection) -> QuerySet[ScimUser]:
+    """The people whom the connection's directory keeps here, in the order they came."""
+    return ScimUser.objects.filter(connection=connection).select_related("user")
+
+
+def groups_of(connection: Connection) -> QuerySet[ScimGroup]:
+    """The groups that the connection's directory keeps here, in the order they came."""
+    return ScimGroup.objects.filter(connection=connection).select_related("group")
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """One side of a membership as the other one shows it: SCIM id and name."""
+
+    id: UUID
+    name: str
+
+
+def groups_by_user(
+    connection: Connection, users: Collection[ScimUser]
+) -> dict[UUID, list[Related]]:
+    """Which of the directory's groups each of its people is in, by name. One query."""
+    found: dict[UUID, list[Related]] = defaultdict(list)
+    rows = (
+        GroupMembership.objects.filter(
+            group__scim_group__connection=connection,
+            user_id__in=[user.user_id for user in users],
+        )
+        .order_by("group__name", "group_id")
+        .values_list("user_id", "group__scim_group__id", "group__name")
+    )
+    for user_id, group_id, name in rows:
+        found[user_id].append(Related(group_id, name))
+    return found
+
+
+def members_by_group(
+    connection: Connection, groups: Collection[ScimGroup]
+) -> dict[UUID, list[Related]]:
+    """Which of the directory's people are in each of its groups, in the order they came in.
+
+    People whom owners put there while the directory was switched off it does not know. Two queries.
+    """
+    rows = list(
+        GroupMembership.objects.filter(group_id__in=[group.group_id for group in groups])
+        .order_by("pk")
+        .values_list("group_id", "user_id")
+    )
+    known = {
+        user_id: Related(pk, name)
+        for pk, user_id, name in ScimUser.objects.filter(
+            connection=connection,
+            user_id__in=GroupMembership.objects.filter(
+                group_id__in=[group.group_id for group in groups]
+            ).values("user_id"),
+        ).values_list("pk", "user_id", "user_name")
+    }
+    found: dict[UUID, list[Related]] = defaultdict(list)
+    for group_id, user_id in rows:
+        if user_id in known:
+            found[group_id].append(known[user_id])
+    return found
