@@ -145,6 +145,7 @@ PUBLIC_FIELDS: frozenset[str] = frozenset(
         "allowed_ips",
         "allows_idp_initiated",
         "api_keys",
+        "attempt_id",
         "attempts",
         "attribute_map",
         "audience",

@@ -38,7 +38,9 @@ class SignInRequest(models.Model):
     user = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
     )
-    # SHA-256 in hex of the secret in the browser's cookie.
+    # Whether the IdP was asked to have the person prove anew who they are.
+    is_forced = models.BooleanField(default=False)
+    # SHA-256 in hex of the secret in the browser's cookie; empty where the IdP began.
     browser_hash = models.CharField(max_length=64, blank=True)
     # SHA-256 in hex of the one-time handle that leads from the response to the result.
     handle_hash = models.CharField(max_length=64, blank=True)
@@ -46,7 +48,8 @@ class SignInRequest(models.Model):
     next_path = models.CharField(max_length=2048, blank=True)
     # `config_version` of the connection when it began.
     config_version = models.PositiveIntegerField()
-    # What the response proved (`sso.identities.VerifiedAssertion` as JSON); gone with the result.
+    # What the response proved (`sso.identities.VerifiedAssertion` as JSON), or `{"attempt": id}` of
+    # a test that was refused; gone with the result.
     answer = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
