@@ -10,14 +10,15 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from audit.events import EventType
 from audit.models import AuditEvent
 from audit.services import record
 from orgs.actors import Actor
-from orgs.errors import PermissionDenied, no_such
+from orgs.errors import AlreadyExists, PermissionDenied, no_such
 from orgs.models import User
+from orgs.services.checks import check_email
 from orgs.services.people import record_for_person
 
 
@@ -65,6 +66,37 @@ def vouch_for_email(user: User) -> None:
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
     EmailAddress.objects.update_or_create(
         user=user, email=user.email, defaults={"verified": True, "primary": True}
+    )
+
+
+@transaction.atomic
+def change_email_from_outside(*, actor: Actor, user: User, email: str) -> None:
+    """Give the person another address, whose mailbox an identity provider or a directory vouches
+    for. Their sessions go on.
+
+    The caller has made sure that the old and the new address are in domains of the actor's
+    organization.
+
+    Raises:
+        PermissionDenied: anything but an identity provider or a directory asks.
+        InvalidArgument: not an e-mail address.
+        AlreadyExists: the address is taken.
+    """
+    if actor.kind not in {"sso", "scim"}:
+        raise PermissionDenied("Only identity providers and directories vouch for addresses.")
+    before, after = user.email, check_email(email)
+    if before == after:
+        return
+    user.email = after
+    try:
+        with transaction.atomic():
+            user.save(update_fields=["email"])
+    except IntegrityError as error:
+        user.email = before
+        raise AlreadyExists(f"The e-mail address {after} is taken by another account.") from error
+    vouch_for_email(user)
+    record_for_person(
+        EventType.EMAIL_CHANGED, actor=actor, user=user, detail={"changed": [before, after]}
     )
 
 

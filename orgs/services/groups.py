@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -169,6 +169,53 @@ def remove_group_member(
             raise no_such(f"user {user_id} in the group {group_id}")
         place.delete()
         _record_member(EventType.GROUP_MEMBER_REMOVED, actor, group, place.user)
+
+
+@transaction.atomic
+def change_group_members(
+    *,
+    actor: Actor,
+    organization_id: UUID,
+    group_id: UUID,
+    add: Collection[UUID],
+    remove: Collection[UUID],
+) -> None:
+    """Put many people into a group and take others out, all or none.
+
+    Who is in it already, is not, or has no place in the organization is passed over. Queries don't
+    grow with the number of people, but for one audit event each.
+
+    Raises:
+        NotFound: there is no such group.
+        PermissionDenied: the actor may not change groups there, or the group can do more than the
+            actor.
+        Aborted: the last reachable owner would go, by this group.
+    """
+    _authorize(actor, organization_id)
+    with keeping_an_owner(organization_id):
+        group = _found(organization_id, group_id)
+        if add:
+            check_bindings_ceiling(
+                actor,
+                list(
+                    not_over()
+                    .filter(principal_type=PrincipalType.GROUP, principal_id=group.pk)
+                    .select_related("custom_role")
+                ),
+            )
+        places = group.memberships.select_related("user")
+        for place in places.filter(user_id__in=remove):
+            _record_member(EventType.GROUP_MEMBER_REMOVED, actor, group, place.user)
+        places.filter(user_id__in=remove).delete()
+        new = User.objects.filter(pk__in=add, memberships__organization_id=organization_id).exclude(
+            pk__in=group.memberships.values("user_id")
+        )
+        people = list(new.order_by("email"))
+        GroupMembership.objects.bulk_create(
+            GroupMembership(group=group, user=user) for user in people
+        )
+        for user in people:
+            _record_member(EventType.GROUP_MEMBER_ADDED, actor, group, user)
 
 
 def _authorize(actor: Actor, organization_id: UUID) -> None:

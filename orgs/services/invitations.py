@@ -346,7 +346,8 @@ def accept_invitation(*, actor: Actor, invitation_id: UUID, nonce: UUID) -> Invi
 
     Raises:
         InvitationOver: the link is dead.
-        PermissionDenied: the invitation is for another address, or a machine asks.
+        PermissionDenied: the invitation is for another address, the person's place is suspended,
+            or a machine asks.
     """
     invitation = _open(invitation_id, nonce)
     user = User.objects.filter(pk=UUID(actor.id)).first() if actor.kind == "user" else None
@@ -413,9 +414,17 @@ def _open(invitation_id: UUID, nonce: UUID) -> Invitation:
 
 
 def _come_in(actor: Actor, invitation: Invitation, user: User) -> None:
-    """Membership, roles and the events of both."""
+    """Membership, roles and the events of both.
+
+    Raises:
+        PermissionDenied: the person's place is suspended; an invitation does not undo that.
+    """
     organization_id = invitation.organization_id
-    _, is_new = Membership.objects.get_or_create(user=user, organization_id=organization_id)
+    place, is_new = Membership.objects.get_or_create(user=user, organization_id=organization_id)
+    if place.suspended_at is not None:
+        raise PermissionDenied(
+            f"{invitation.organization.name} has suspended your place in it; ask an owner."
+        )
     for row in bindings_of(invitation):
         _hand_over(actor, row, user)
     invitation.processed_at = timezone.now()
