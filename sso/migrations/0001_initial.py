@@ -292,7 +292,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='connection',
-            constraint=models.CheckConstraint(condition=models.Q(('clock_skew_seconds__lte', 300)), name='sso_connection_clock_skew_seconds_check'),
+            constraint=models.CheckConstraint(condition=models.Q(('clock_skew_seconds__lte', 300)), name='sso_connection_clock_skew_check'),
         ),
         migrations.AddIndex(
             model_name='attempt',
