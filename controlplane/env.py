@@ -124,6 +124,31 @@ def address(name: str, default: str) -> str:
         ) from error
 
 
+def name_servers(name: str) -> list[tuple[str, int]]:
+    """`address[:port]` of name servers, separated by commas, as pairs; port 53 where none is said.
+
+    An IPv6 address with a port stands in brackets.
+
+    Raises:
+        ImproperlyConfigured: something else, such as a host name.
+    """
+    found = []
+    for part in filter(None, (each.strip() for each in text(name, "").split(","))):
+        match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9.]+):([0-9]{1,5})", part)
+        host = (match[1] or match[3]) if match else part
+        port = int((match and (match[2] or match[4])) or 53)
+        try:
+            found.append((str(ip_address(host)), port))
+        except ValueError:
+            port = 0
+        if not 1 <= port <= MAX_PORT:
+            raise ImproperlyConfigured(
+                f"{name}: {part!r} is not the address of a name server, such as 192.0.2.53,"
+                " 192.0.2.53:5353 or [2001:db8::53]:5353."
+            )
+    return found
+
+
 def domain(name: str, default: str, *, parts: int = 8) -> str:
     """A host name in lower case with at most `parts` parts.
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from orgs.identity_providers import RequiredSignIn, register_identity_providers
+from sso.domain_names import ascii_domain
 from sso.models import BreakGlassOwner, Connection, Domain, Identity, ScimGroup, ScimUser
 
 State = Connection.State
@@ -15,12 +16,7 @@ State = Connection.State
 def domain_of(email: str) -> str:
     """The address's domain as `Domain.name` has it; empty: it has none that could be registered."""
     local, at, domain = email.rpartition("@")
-    if not (local and at):
-        return ""
-    try:
-        return domain.rstrip(".").encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return ""
+    return ascii_domain(domain) if local and at else ""
 
 
 class _Installed:

@@ -91,6 +91,8 @@ TAMARACK_NODE = env.domain("TAMARACK_NODE", "node-1", parts=1)
 # ---- Outgoing ----------------------------------------------------------------------------------
 # People of an organization name webhooks and storage: by default, only what is outside.
 TAMARACK_ALLOW_PRIVATE_TARGETS = env.boolean("TAMARACK_ALLOW_PRIVATE_TARGETS", default=False)
+# Who is asked for the TXT records of domains; empty: the system's name servers.
+TAMARACK_DNS_SERVERS = env.name_servers("TAMARACK_DNS_SERVERS")
 
 # ---- Gateway -----------------------------------------------------------------------------------
 TAMARACK_TLS_MAX = env.choice("TAMARACK_TLS_MAX", "1.2", ("1.2", "1.3"))
@@ -389,6 +391,10 @@ ACCOUNT_RATE_LIMITS = {
     "reauthenticate": "10/m/user",
     "manage_second_factor": "20/m/user",
     "manage_sessions": "30/m/user",
+}
+ACCOUNT_FORMS = {
+    "reset_password": "orgs.account.forms.ResetPasswordForm",
+    "user_token": "orgs.account.forms.ResetLinkForm",
 }
 MFA_ADAPTER = "orgs.adapters.SecondFactorAdapter"
 # Browsers take passkeys for names only, never for an IP address.

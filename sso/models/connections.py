@@ -54,6 +54,8 @@ class Connection(models.Model):
     # Where the IdP publishes its metadata; empty: it was uploaded or typed in.
     metadata_url = models.CharField(max_length=2048, blank=True)
     metadata_fetched_at = models.DateTimeField(null=True, blank=True)
+    # The last attempt, whatever came of it; who moves it has the turn.
+    metadata_tried_at = models.DateTimeField(null=True, blank=True)
     # Why the last refresh failed; empty: it did not.
     metadata_error = models.CharField(max_length=500, blank=True)
     signed_part = models.CharField(max_length=16, choices=SignedPart, default=SignedPart.EITHER)
@@ -106,7 +108,7 @@ class Connection(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(clock_skew_seconds__lte=300),
-                name="sso_connection_clock_skew_seconds_check",
+                name="sso_connection_clock_skew_check",
             ),
         )
 
@@ -197,6 +199,8 @@ class SpKey(models.Model):
     # `WrappedKey.dump()` of the PEM key, context {"purpose": "saml-sp-key", "key": id}.
     wrapped_key = models.TextField()
     not_after = models.DateTimeField()
+    # As `IdpCertificate.warned_days`.
+    warned_days = models.PositiveSmallIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -225,6 +229,8 @@ class Domain(models.Model):
     # What the TXT record has to say: `tamarack-domain-verification=<token>`.
     token = models.CharField(max_length=64)
     verified_at = models.DateTimeField(null=True, blank=True)
+    # The operator of the installation vouches for it: DNS is not asked again.
+    is_vouched = models.BooleanField(default=False)
     checked_at = models.DateTimeField(null=True, blank=True)
     # Since when the record of a verified domain is missing; after the grace period it lapses.
     failing_since = models.DateTimeField(null=True, blank=True)
