@@ -8,17 +8,20 @@ from django.db import transaction
 
 from audit.events import EventType
 from orgs.actors import Actor
+from orgs.models import User
 from orgs.services.people import record_for_person
 from sso.models import Connection, SsoSession
 
 
 @transaction.atomic
-def end_sessions_of(actor: Actor, connection: Connection) -> int:
-    """Sign out everybody whom the connection signed in, wherever they are; how many sessions.
+def end_sessions_of(actor: Actor, connection: Connection, *, user: User | None = None) -> int:
+    """Sign out everybody whom the connection signed in, or `user` alone, wherever they are; how
+    many sessions.
 
     The caller has asked whether the actor may.
     """
-    rows = list(SsoSession.objects.filter(connection=connection).select_related("user"))
+    found = SsoSession.objects.filter(connection=connection).select_related("user")
+    rows = list(found if user is None else found.filter(user=user))
     keys = [row.session_key for row in rows]
     Session.objects.filter(session_key__in=keys).delete()
     UserSession.objects.filter(session_key__in=keys).delete()
