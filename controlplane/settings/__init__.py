@@ -396,6 +396,7 @@ ACCOUNT_FORMS = {
     "reset_password": "orgs.account.forms.ResetPasswordForm",
     "user_token": "orgs.account.forms.ResetLinkForm",
 }
+SOCIALACCOUNT_ADAPTER = "sso.adapters.SocialAccountAdapter"
 MFA_ADAPTER = "orgs.adapters.SecondFactorAdapter"
 # Browsers take passkeys for names only, never for an IP address.
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
