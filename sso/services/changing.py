@@ -1,12 +1,9 @@
-"""What every change of a connection has in common."""
+"""What every change of a connection begins with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from uuid import UUID
 
-from audit.events import EventType
-from audit.services import record
 from orgs.actors import Actor
 from orgs.errors import no_such
 from orgs.models import Organization
@@ -50,31 +47,3 @@ def connection_to_change(actor: Actor, connection_id: UUID) -> Connection:
         raise no_such(what)
     connection.organization = organization
     return connection
-
-
-def save_change(connection: Connection, *, decides: bool) -> None:
-    """Write the row as a new version; where the change `decides` sign-ins, tests hold no longer."""
-    connection.version += 1
-    if decides:
-        connection.config_version += 1
-    connection.save()
-
-
-def record_change(
-    event: EventType,
-    actor: Actor,
-    connection: Connection,
-    *,
-    detail: Mapping[str, object] | None = None,
-    changes: Mapping[str, tuple[object, object]] | None = None,
-) -> None:
-    """Note what happened to the connection."""
-    record(
-        event,
-        actor=actor,
-        organization_id=connection.organization_id,
-        resource=("sso_connection", connection.pk, connection.name),
-        permission=Permission.SSO_MANAGE.value,
-        detail=detail,
-        changes=changes,
-    )

@@ -19,15 +19,11 @@ from rest.wording import shown
 from sso.checks import DECIDING, check_connection_name, checked_fields
 from sso.models import Connection, SpKey
 from sso.selectors.connections import missing_for_sign_in
-from sso.services.changing import (
-    connection_to_change,
-    organization_to_change,
-    record_change,
-    save_change,
-)
+from sso.services.changing import connection_to_change, organization_to_change
 from sso.services.roles import check_default_roles, check_mappings, check_roles_mode
 from sso.services.sessions import end_sessions_of
 from sso.services.sp_keys import new_sp_key
+from sso.trail import record_change, save_change
 
 MAX_CONNECTIONS = 10
 Protocol, State = Connection.Protocol, Connection.State

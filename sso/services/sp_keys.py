@@ -24,7 +24,8 @@ from kms.installation import provider
 from orgs.actors import Actor
 from orgs.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from sso.models import Connection, SpKey
-from sso.services.changing import connection_to_change, record_change, save_change
+from sso.services.changing import connection_to_change
+from sso.trail import record_change, save_change
 
 KEY_BITS = 3072
 LIFETIME = timedelta(days=3 * 365)
