@@ -29,8 +29,8 @@ def end_sessions_of(actor: Actor, connection: Connection, *, user: User | None =
     counts: dict[object, int] = {}
     for row in rows:
         counts[row.user_id] = counts.get(row.user_id, 0) + 1
-    for user in {row.user_id: row.user for row in rows}.values():
+    for person in {row.user_id: row.user for row in rows}.values():
         record_for_person(
-            EventType.SESSION_ENDED, actor=actor, user=user, detail={"count": counts[user.pk]}
+            EventType.SESSION_ENDED, actor=actor, user=person, detail={"count": counts[person.pk]}
         )
     return len(rows)
