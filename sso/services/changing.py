@@ -11,6 +11,9 @@ from orgs.permissions import Permission, authorize
 from orgs.services.owners import lock_organization
 from sso.models import Connection
 from sso.selectors.connections import label_of
+from sso.trail import record_change, save_change
+
+__all__ = ["connection_to_change", "organization_to_change", "record_change", "save_change"]
 
 
 def organization_to_change(actor: Actor, organization_id: UUID) -> Organization:
