@@ -14,6 +14,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse  # noqa: TID251  allauth's interface
 from django.urls import reverse
@@ -23,11 +24,16 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from kms.envelope import WrappedKey
 from kms.installation import provider
 from orgs import mail
+from orgs.account.required import keeps_own_password, missing_sign_in, refuse_sign_in
 from orgs.authentication import actor_of, client_ip, is_fresh, kinds_of_proof, request_id
+from orgs.errors import Forbidden
+from orgs.identity_providers import identity_providers
 from orgs.models import User
 from orgs.services import people
 
 RESET_TEMPLATE = "account/email/password_reset_key"
+ELSEWHERE_TEMPLATE = "account/email/sign_in_elsewhere"
+SECOND_FACTOR_STAGE = "allauth.mfa.stages.AuthenticateStage"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -53,15 +59,47 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         """As for services: after `TAMARACK_REAUTH_SECONDS`, counted from the sign-in too."""
         return not is_fresh(self.request)
 
+    def get_login_stages(self) -> list[str]:
+        """allauth's, with our own second factor."""
+        ours = "orgs.account.stages.SecondFactorStage"
+        stages: list[str] = super().get_login_stages()
+        return [ours if stage == SECOND_FACTOR_STAGE else stage for stage in stages]
+
+    def clean_email(self, email: str) -> str:
+        """An address that somebody wants to have.
+
+        Raises:
+            ValidationError: its domain's people come by their organization's own sign-in only.
+        """
+        required = identity_providers().required_sign_in(email)
+        if required is not None:
+            raise ValidationError(
+                f"{email} is an address of {required.organization_name}, whose people sign in"
+                " through it. Ask there for an account."
+            )
+        return email
+
+    def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        """Before any sign-in, by whatever means; an answer ends it."""
+        answer: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        if answer is None and (required := missing_sign_in(request, user)):
+            clear_login(request)
+            answer = refuse_sign_in(request, user.email, required)
+        return answer
+
     def login(self, request: HttpRequest, user: User) -> None:
         """Open the session, unless the audit trail can't be written.
 
         Raises:
-            ImmediateHttpResponse: the account was switched off after the password was checked.
+            ImmediateHttpResponse: after the password was checked, the account was switched off, or
+                its organization began to demand its own sign-in.
         """
         if not user.is_active:
             clear_login(request)
             raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
+        if required := missing_sign_in(request, user):
+            clear_login(request)
+            raise ImmediateHttpResponse(refuse_sign_in(request, user.email, required))
         kind = "+".join(kinds_of_proof(request, user))
         with transaction.atomic():
             super().login(request, user)
@@ -87,8 +125,36 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         response: HttpResponse = super().respond_user_inactive(request, user)
         return response
 
+    def confirm_email(self, request: HttpRequest, email_address: Any) -> bool:
+        """Let a proven address take the old one's place, unless an organization decides on one of
+        them.
+        """
+        addresses = (email_address.email, email_address.user.email)
+        if any(identity_providers().required_sign_in(each) for each in addresses):
+            return False
+        return bool(super().confirm_email(request, email_address))
+
+    def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
+        """The link; who has to sign in elsewhere gets the way there instead."""
+        required = identity_providers().required_sign_in(user.email)
+        if required is None or user.pk in required.exempt:
+            self.send_mail(RESET_TEMPLATE, email, context)
+            return
+        url = settings.TAMARACK_PUBLIC_URL + required.url
+        found = {"organization_name": required.organization_name, "sign_in_url": url}
+        self.send_mail(ELSEWHERE_TEMPLATE, email, found)
+
     def set_password(self, user: User, password: str) -> None:
-        """A password changed by its owner, signed in or with a link out of the mailbox."""
+        """A password changed by its owner, signed in or with a link out of the mailbox.
+
+        Raises:
+            Forbidden: no password lets the person in.
+        """
+        if not keeps_own_password(user):
+            raise Forbidden(
+                "Your organization requires its own sign-in, so no password would let you in. Sign"
+                " in through your organization."
+            )
         people.change_password(
             actor=actor_of(self.request, user),
             user=user,

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from orgs.actors import Actor
 from orgs.baseline import Facts
+from orgs.identity_providers import identity_providers
 from orgs.models import User
 from orgs.selectors.bindings import actor_for
 
@@ -94,33 +95,48 @@ class Grant:
         method: `sso`, or `break_glass` where the organization's own way was not to be had.
         until: when it is over.
         has_mfa: whether the identity provider checked a second factor that the organization trusts.
+        access_id: of the emergency access, which can be ended before its time; None: no such one.
     """
 
     organization_id: UUID
     method: str
     until: datetime
     has_mfa: bool
+    access_id: UUID | None = None
 
 
 GRANTING = ("sso", "break_glass")
 """Methods of proof that open one organization. Their records carry `organization`, `until` (seconds
-since the epoch) and, where it holds, `mfa`."""
+since the epoch) and, where it holds, `mfa`; those of `break_glass` also `access`."""
 
 
 def grants_of(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> list[Grant]:
-    """The session's grants that are not over."""
+    """The session's grants that are not over.
+
+    No query, but for those of an emergency, which end with the right to them.
+    """
     found = [
         Grant(
             organization_id=UUID(proof["organization"]),
             method=proof["method"],
             until=datetime.fromtimestamp(float(proof["until"]), tz=UTC),
             has_mfa=proof.get("mfa") is True,
+            access_id=UUID(proof["access"]) if proof["method"] == "break_glass" else None,
         )
         for proof in _proofs(request, user)
         if proof.get("method") in GRANTING
+        and (proof["method"] != "break_glass" or proof.get("access"))
     ]
     now = timezone.now()
-    return [grant for grant in found if grant.until > now]
+    return [
+        grant
+        for grant in found
+        if grant.until > now
+        and (
+            grant.access_id is None
+            or identity_providers().emergency_lasts(grant.access_id, UUID(str(user.pk)))
+        )
+    ]
 
 
 def actor_of(request: HttpRequest, user: User) -> Actor:

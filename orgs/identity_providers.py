@@ -48,6 +48,17 @@ class IdentityProviders(Protocol):
     def people_with_a_way_in(self, organization_id: UUID) -> frozenset[UUID]:
         """The members who can come in by the organization's own sign-in."""
 
+    def people_for_emergencies(self, organization_id: UUID) -> frozenset[UUID]:
+        """The people with a second factor who are named to come in by password where the
+        organization's own sign-in is required and not to be had. Whether they own it is not asked.
+        """
+
+    def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
+        """Whether the person is still let in by that access (`method="break_glass"`)."""
+
+    def why_not_invitable(self, organization_id: UUID, email: str) -> str:
+        """Why somebody with the address could not come in, in words; empty: they could."""
+
 
 class _None:
     """No single sign-on."""
@@ -66,6 +77,15 @@ class _None:
 
     def people_with_a_way_in(self, organization_id: UUID) -> frozenset[UUID]:
         return frozenset()
+
+    def people_for_emergencies(self, organization_id: UUID) -> frozenset[UUID]:
+        return frozenset()
+
+    def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
+        return False
+
+    def why_not_invitable(self, organization_id: UUID, email: str) -> str:
+        return ""
 
 
 _current: list[IdentityProviders] = [_None()]

@@ -17,6 +17,7 @@ from orgs.authentication import actor_of, client_ip, request_id
 from orgs.decorators import PageRequest, page
 from orgs.errors import AlreadyExists, InvalidArgument
 from orgs.forms import NewPersonForm
+from orgs.identity_providers import identity_providers
 from orgs.models import Invitation, User
 from orgs.selectors.invitations import (
     LinkState,
@@ -93,6 +94,7 @@ def invitation(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
         except InvalidArgument as error:
             form.add_error(None, error.message)
     context = {
+        "required": identity_providers().required_sign_in(found.email),
         "invitation": found,
         "roles": roles_in_words(found),
         "way_in": way_in,
@@ -105,15 +107,17 @@ def invitation(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
 
 def _way_in(request: HttpRequest, invitation: Invitation) -> str:
     """How the visitor can come in: `accept`, `other` (signed in as somebody else), `sign_in`, `off`
-    (the account is switched off), `sign_up`.
+    (the account is switched off), `sso` (through an organization), `sign_up`.
     """
     user = request.user
     if isinstance(user, User):
         return "accept" if user.email == invitation.email else "other"
     account = User.objects.filter(email=invitation.email).first()
-    if account is None:
-        return "sign_up"
-    return "sign_in" if account.is_active else "off"
+    if account is not None and not account.is_active:
+        return "off"
+    if identity_providers().required_sign_in(invitation.email) is not None:
+        return "sso"
+    return "sign_up" if account is None else "sign_in"
 
 
 def _accept(request: HttpRequest, invitation: Invitation) -> HttpResponse:

@@ -7,8 +7,11 @@ from uuid import UUID
 from django.urls import reverse
 
 from orgs.identity_providers import RequiredSignIn, register_identity_providers
+from orgs.models import User
+from orgs.selectors.owners import owners_in_force
 from sso.domain_names import ascii_domain
-from sso.models import BreakGlassOwner, Connection, Domain, Identity, ScimGroup, ScimUser
+from sso.models import Connection, Domain, Identity, ScimGroup, ScimUser
+from sso.selectors import break_glass
 
 State = Connection.State
 
@@ -23,7 +26,7 @@ class _Installed:
     """Answers from the database."""
 
     def required_sign_in(self, email: str) -> RequiredSignIn | None:
-        """One query, two where the domain's people have to use single sign-on."""
+        """One query, a few more where the domain's people have to use single sign-on."""
         domain = (
             Domain.objects.filter(
                 name=domain_of(email),
@@ -35,12 +38,12 @@ class _Installed:
         )
         if domain is None:
             return None
-        exempt = BreakGlassOwner.objects.filter(organization_id=domain.organization_id)
         return RequiredSignIn(
             organization_id=domain.organization_id,
             organization_name=domain.organization.name,
             url=reverse("sso:login", args=[domain.connection_id]),
-            exempt=frozenset(exempt.values_list("user_id", flat=True)),
+            exempt=self.people_for_emergencies(domain.organization_id)
+            & owners_in_force(domain.organization_id),
         )
 
     def sign_in_page(self, organization_id: UUID) -> str:
@@ -76,6 +79,32 @@ class _Installed:
             connection__state__in=(State.ACTIVE, State.ENFORCED),
         )
         return frozenset(linked.values_list("user_id", flat=True))
+
+    def people_for_emergencies(self, organization_id: UUID) -> frozenset[UUID]:
+        """Two queries."""
+        people = User.objects.filter(pk__in=break_glass.named(organization_id))
+        return frozenset(break_glass.with_second_factor(people).values_list("pk", flat=True))
+
+    def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
+        return break_glass.lasts(access_id, user_id)
+
+    def why_not_invitable(self, organization_id: UUID, email: str) -> str:
+        """One query, two where single sign-on is required."""
+        if not break_glass.is_required(organization_id):
+            return ""
+        covered = Domain.objects.filter(
+            organization_id=organization_id,
+            name=domain_of(email),
+            verified_at__isnull=False,
+            connection__state__in=(State.ACTIVE, State.ENFORCED),
+        )
+        if covered.exists():
+            return ""
+        return (
+            f"{email} is in no verified domain of a connection, and the organization requires its"
+            " single sign-on: the person could not come in. Invite an address of such a domain, or"
+            " verify this one's."
+        )
 
 
 def register() -> None:

@@ -1,13 +1,17 @@
-"""allauth's forms for second factors, stricter.
+"""allauth's forms, stricter.
 
 A code works once. A browser's answer about a passkey is JSON that anybody can write: it may be of
-any shape, and only its signed parts count.
+any shape, and only its signed parts count. Links to a new password are for those whom a password
+lets in.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from allauth.account import forms as account_forms
+from allauth.account.adapter import get_adapter as get_account_adapter
+from allauth.account.internal.userkit import filter_users_by_email
 from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa import app_settings
 from allauth.mfa.adapter import get_adapter
@@ -20,6 +24,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from fido2.webauthn import AuthenticationResponse, CollectedClientData, RegistrationResponse
 
+from orgs.account.required import keeps_own_password
 from orgs.models import User
 
 NAME_LENGTH = 60
@@ -188,3 +193,29 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     return value
+
+
+class ResetPasswordForm(account_forms.ResetPasswordForm):  # type: ignore[misc]  # no types
+    """Whose password is to be reset: any address, since the answer is the same for all."""
+
+    def clean_email(self) -> str:
+        """The address; `users` become those who have it.
+
+        allauth would refuse addresses that nobody may take, and so tell which those are.
+        """
+        email: str = self.cleaned_data["email"]
+        self.users = filter_users_by_email(
+            email.lower(), is_active=True, prefer_verified=True, for_login=True
+        )
+        return email
+
+
+class ResetLinkForm(account_forms.UserTokenForm):  # type: ignore[misc]  # no types
+    """Whether a link to a new password is good; not of people whom no password lets in by now."""
+
+    def clean(self) -> dict[str, Any]:
+        """Whose link it is becomes `reset_user`."""
+        cleaned: dict[str, Any] = super().clean()
+        if not keeps_own_password(self.reset_user):
+            raise get_account_adapter().validation_error("invalid_password_reset")
+        return cleaned

@@ -42,7 +42,7 @@ def own(view: type[View]) -> PlainView:
 
 urlpatterns = [
     path("", views.security, name="account_security"),
-    path("login/", account.login, name="account_login"),
+    path("login/", views.Login.as_view(), name="account_login"),
     path("logout/", account.logout, name="account_logout"),
     path("inactive/", account.account_inactive, name="account_inactive"),
     path("reauthenticate/", own(views.Reauthenticate), name="account_reauthenticate"),

@@ -8,6 +8,7 @@ its event.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from allauth.account import views as account
 from allauth.account.adapter import get_adapter
@@ -16,7 +17,7 @@ from allauth.account.internal.flows.email_verification import (
     consume_email_verification_rate_limit,
 )
 from allauth.account.internal.flows.login import record_authentication
-from allauth.account.models import EmailAddress
+from allauth.account.models import EmailAddress, get_emailconfirmation_model
 from allauth.mfa.base import views as mfa
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes import views as recovery_codes
@@ -24,6 +25,7 @@ from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -34,10 +36,12 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.events import EventType
 from orgs import mail
 from orgs.account.forms import use_up
-from orgs.authentication import actor_of, client_ip, is_fresh, request_id
+from orgs.account.required import elsewhere, keeps_own_password, refuse_sign_in
+from orgs.authentication import actor_of, client_ip, grants_of, is_fresh, request_id
 from orgs.decorators import PageRequest, page
 from orgs.errors import Forbidden
-from orgs.models import User
+from orgs.identity_providers import identity_providers
+from orgs.models import Organization, User
 from orgs.selectors.sessions import sessions_of
 from orgs.services import accounts
 
@@ -55,6 +59,24 @@ def _has_nothing_to_show(request: HttpRequest) -> bool:
     return user.is_authenticated and not get_adapter().get_reauthentication_methods(user)
 
 
+class NotByOrganization:
+    """For views of one's own address and password, which some organizations decide on."""
+
+    in_emergencies = False
+    """Whether the page is for people, too, who are named to come in by password."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The page, or the one that says who decides."""
+        user = request.user
+        if isinstance(user, User):
+            required = identity_providers().required_sign_in(user.email)
+            exempt = self.in_emergencies and required is not None and user.pk in required.exempt
+            if required is not None and not exempt:
+                return elsewhere(request, required)
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]  # a view's
+        return response
+
+
 class NeedsProof:
     """For views that need a fresh proof of who is there, also of people who have nothing to show.
 
@@ -64,7 +86,8 @@ class NeedsProof:
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The page, or the page that says how to prove it."""
         if _has_nothing_to_show(request) and not is_fresh(request):
-            return redirect("account_reauthenticate")
+            query = urlencode({REDIRECT_FIELD_NAME: request.path})
+            return redirect(f"{reverse('account_reauthenticate')}?{query}")
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]  # a view's
         return response
 
@@ -82,6 +105,11 @@ def security(request: PageRequest) -> HttpResponse:
             "pending": EmailAddress.objects.filter(user=user, verified=False).first(),
             "factors": _factors(user),
             "session_count": len(sessions_of(user, current=key)),
+            "required": identity_providers().required_sign_in(user.email),
+            "keeps_password": keeps_own_password(user),
+            "entered": Organization.objects.filter(
+                pk__in=[grant.organization_id for grant in grants_of(request, user)]
+            ),
             "has_mail": settings.TAMARACK_HAS_MAIL,
         },
     )
@@ -135,8 +163,23 @@ def end_other_sessions(request: PageRequest) -> HttpResponse:
     return redirect("usersessions_list")
 
 
-class PasswordChange(account.PasswordChangeView):  # type: ignore[misc]  # allauth has no types
+class Login(account.LoginView):  # type: ignore[misc]  # allauth has no types
+    """Sign in by password."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Before the password is looked at: whether the address's domain demands another way."""
+        email = request.POST.get("login", "").strip()
+        # What is no address at all is for the form to refuse.
+        if email.isprintable() and (required := identity_providers().required_sign_in(email)):
+            return refuse_sign_in(request, email, required)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
+
+
+class PasswordChange(NotByOrganization, account.PasswordChangeView):  # type: ignore[misc]  # allauth has no types
     """A new password for somebody who knows the old one."""
+
+    in_emergencies = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Who has none yet gets the first one by mail, which proves the mailbox."""
@@ -186,13 +229,14 @@ class PasswordResetFromKey(account.PasswordResetFromKeyView):  # type: ignore[mi
     def form_valid(self, form: Any) -> HttpResponse:
         """Password, event and the mail that tells of it, unless the link was used meanwhile."""
         user = User.objects.select_for_update().get(pk=self.reset_user.pk)
-        if not UserTokenForm.token_generator.check_token(user, self.key):
+        is_good = UserTokenForm.token_generator.check_token(user, self.key)
+        if not is_good or not keeps_own_password(user):
             return redirect(self.request.path)
         response: HttpResponse = super().form_valid(form)
         return response
 
 
-class Email(NeedsProof, account.EmailView):  # type: ignore[misc]  # allauth has no types
+class Email(NotByOrganization, NeedsProof, account.EmailView):  # type: ignore[misc]  # allauth has no types
     """The person's address, and one that is to take its place."""
 
     ACTIONS = frozenset({"action_add", "action_send", "action_remove"})
@@ -244,6 +288,17 @@ class Email(NeedsProof, account.EmailView):  # type: ignore[misc]  # allauth has
 class ConfirmEmail(account.ConfirmEmailView):  # type: ignore[misc]  # no types
     """The link that proves an address; the address takes the place of the old one."""
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The page, unless an organization decides on one of the addresses by now."""
+        found = get_emailconfirmation_model().from_key(kwargs["key"])
+        if found:
+            for email in (found.email_address.email, found.email_address.user.email):
+                required = identity_providers().required_sign_in(email)
+                if required is not None:
+                    return elsewhere(request, required)
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        return response
+
     def post(self, *args: Any, **kwargs: Any) -> HttpResponse:
         """Proof, change and their events, unless somebody else has the address by now."""
         try:
@@ -268,15 +323,36 @@ class ConfirmEmail(account.ConfirmEmailView):  # type: ignore[misc]  # no types
         return response
 
 
+def _entrance_of(request: HttpRequest) -> str:
+    """The page that leads to the organization's own sign-in that the person came by; empty: they
+    came otherwise, or have something to show here.
+    """
+    user = request.user
+    if not isinstance(user, User):
+        return ""
+    came_by = [grant for grant in grants_of(request, user) if grant.method == "sso"]
+    if not came_by:
+        return ""
+    required = identity_providers().required_sign_in(user.email)
+    if required is None and not _has_nothing_to_show(request):
+        return ""
+    own = required.organization_id if required else came_by[0].organization_id
+    return identity_providers().sign_in_page(own)
+
+
 class Reauthenticate(account.ReauthenticateView):  # type: ignore[misc]  # no types
     """Prove again who is there, by password."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """The form, or the one that fits.
+        """The form, or the one that fits: who came by an organization's own sign-in, and has no
+        password that counts, proves it there.
 
         Raises:
             Forbidden: the person has nothing to show.
         """
+        if entrance := _entrance_of(request):
+            next_path = self.get_next_url() or "/"
+            return redirect(f"{entrance}?{urlencode({REDIRECT_FIELD_NAME: next_path})}")
         if _has_nothing_to_show(request):
             minutes = settings.TAMARACK_REAUTH_SECONDS // 60
             raise Forbidden(

@@ -11,7 +11,14 @@ from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Exists, OuterRef, Q
 
 from orgs.identity_providers import identity_providers
-from orgs.models import GroupMembership, Membership, PrincipalType, RoleBinding, User
+from orgs.models import (
+    GroupMembership,
+    Membership,
+    PrincipalType,
+    RoleBinding,
+    SecurityBaseline,
+    User,
+)
 from orgs.permissions import OWNER_ROLE
 from orgs.selectors.bindings import in_force
 
@@ -33,21 +40,27 @@ def owners_of(organization_id: UUID) -> Owners:
     """The organization's owners, by a binding of their own or of a group of theirs.
 
     Owning for good is a binding in force that does not expire; signing in takes a password, a
-    passkey, or the organization's identity provider. A suspended place lets nobody in. At most six
-    queries, and those of single sign-on.
+    passkey, or the organization's identity provider. Where its single sign-on is required, it takes
+    that, or a password of somebody who is named for emergencies. A suspended place lets nobody in.
+    At most seven queries, and those of single sign-on.
     """
     bindings = RoleBinding.objects.filter(organization_id=organization_id, role=OWNER_ROLE)
     lasting = in_force().filter(organization_id=organization_id, role=OWNER_ROLE, expires_at=None)
     passkeys = Authenticator.objects.filter(
         user_id=OuterRef("pk"), type=Authenticator.Type.WEBAUTHN
     )
-    unusable = Q(password="") | Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
-    through_sso = identity_providers().people_with_a_way_in(organization_id)
+    has_password = ~Q(password="") & ~Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+    through_sso = Q(pk__in=identity_providers().people_with_a_way_in(organization_id))
+    if SecurityBaseline.objects.filter(pk=organization_id, sso_required=True).exists():
+        named = identity_providers().people_for_emergencies(organization_id)
+        can_sign_in = through_sso | has_password & Q(pk__in=named)
+    else:
+        can_sign_in = through_sso | has_password | Q(Exists(passkeys))
     suspended = Membership.objects.filter(
         user_id=OuterRef("pk"), organization_id=organization_id, suspended_at__isnull=False
     )
     reachable = User.objects.filter(
-        ~unusable | Exists(passkeys) | Q(pk__in=through_sso),
+        can_sign_in,
         ~Exists(suspended),
         pk__in=_people(lasting),
         is_active=True,
@@ -56,6 +69,11 @@ def owners_of(organization_id: UUID) -> Owners:
         everybody=frozenset(_people(bindings)),
         reachable=frozenset(reachable.values_list("pk", flat=True)),
     )
+
+
+def owners_in_force(organization_id: UUID) -> frozenset[UUID]:
+    """Who owns the organization now, for good or for a time. At most two queries."""
+    return frozenset(_people(in_force().filter(organization_id=organization_id, role=OWNER_ROLE)))
 
 
 def _people(bindings: Iterable[RoleBinding]) -> set[UUID]:

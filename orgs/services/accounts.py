@@ -6,6 +6,8 @@ the change, so that what can't be written down does not happen.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -130,8 +132,10 @@ def end_other_sessions(*, actor: Actor, user: User, keep: str) -> int:
 
 
 @transaction.atomic
-def end_sessions_from_outside(*, actor: Actor, user: User, keep: str = "") -> int:
-    """Sign the person out everywhere but in the session of the key `keep`; how many there were.
+def end_sessions_from_outside(
+    *, actor: Actor, user: User, keep: Collection[str] = frozenset()
+) -> int:
+    """Sign the person out everywhere but in the sessions of the keys `keep`; how many there were.
 
     For what decides over the person's sign-in: an identity provider, a directory, the platform. The
     caller has asked whether it may.
@@ -142,7 +146,7 @@ def end_sessions_from_outside(*, actor: Actor, user: User, keep: str = "") -> in
     if actor.kind not in {"sso", "scim", "system"}:
         raise PermissionDenied("People end their own sessions only.")
     sessions = UserSession.objects.select_for_update().filter(user=user)
-    others = list(sessions.exclude(session_key=keep))
+    others = [each for each in sessions if each.session_key not in keep]
     _end(others, actor=actor, user=user)
     return len(others)
 

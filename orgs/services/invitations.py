@@ -27,6 +27,7 @@ from orgs.errors import (
     TooManyRequests,
     no_such,
 )
+from orgs.identity_providers import identity_providers
 from orgs.models import (
     Invitation,
     Membership,
@@ -104,7 +105,8 @@ def create_invitation(
         ReauthenticationRequired: a role with dangerous permissions needs a fresh proof of who
             gives it.
         InvalidArgument: no address, no role on the organization, more than 100 roles, the same one
-            twice, or one that can't be held there.
+            twice, or one that can't be held there; or single sign-on is required, and lets nobody
+            with the address in.
         AlreadyExists: a member has the address, or a pending invitation; the message has its id.
         QuotaExceeded: no seat is left.
         TooManyRequests: the organization sent too many invitations within an hour.
@@ -116,6 +118,7 @@ def create_invitation(
     organization = lock_organization(organization_id)
     if organization is None:
         raise no_such(what)
+    _check_invitable(organization, email)
     _check_no_member(organization, email)
     _make_room(actor, organization, email)
     _check_seat(organization)
@@ -154,6 +157,11 @@ def _check_roles(roles: Sequence[InvitedRole]) -> None:
             "An invitation needs at least one role on the organization, such as the one for plain"
             " members: nobody belongs to a project alone."
         )
+
+
+def _check_invitable(organization: Organization, email: str) -> None:
+    if reason := identity_providers().why_not_invitable(organization.pk, email):
+        raise InvalidArgument(reason)
 
 
 def _check_no_member(organization: Organization, email: str) -> None:
@@ -257,11 +265,13 @@ def resend_invitation(*, actor: Actor, invitation_id: UUID) -> Invitation:
         PermissionDenied: the actor may not invite there, or not give one of the roles that come
             with it.
         ReauthenticationRequired: one of them has dangerous permissions.
+        InvalidArgument: single sign-on is required by now, and lets nobody with the address in.
         AlreadyExists: it is accepted, or a member has the address by now.
         QuotaExceeded: it had expired, and no seat is left.
         TooManyRequests: the organization sent too many invitations within an hour.
     """
     organization, invitation = _locked(actor, invitation_id)
+    _check_invitable(organization, invitation.email)
     rows = list(bindings_of(invitation))
     check_bindings_ceiling(actor, rows)
     if any(permissions_in(as_binding(row)) & DANGEROUS for row in rows):
@@ -374,8 +384,15 @@ def accept_as_new_person(
         InvitationOver: the link is dead.
         InvalidArgument: the name is empty, or the password is too weak.
         AlreadyExists: the address has an account by now.
+        PermissionDenied: people of the address's domain come by their organization's own sign-in.
     """
     invitation = _open(invitation_id, nonce)
+    required = identity_providers().required_sign_in(invitation.email)
+    if required is not None:
+        raise PermissionDenied(
+            f"People of {required.organization_name} sign in through its identity provider, and"
+            " make no account of their own. Sign in there, then accept."
+        )
     name = check_name(name, "person's", limit=PERSON_NAME_LENGTH)
     check_password(password, User(email=invitation.email, name=name))
     try:
