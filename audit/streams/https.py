@@ -37,12 +37,19 @@ def target_of(url: SplitResult, ca_pem: str = "") -> Target:
 
 
 def send(
-    method: str, url: str, *, headers: Mapping[str, str], body: bytes, ca_pem: str = ""
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes,
+    ca_pem: str = "",
+    limit: int = MAX_ANSWER,
 ) -> Answer:
     """Send it and read the answer, whatever its status.
 
     Args:
         headers: complete but for `Content-Length`; `Host` among them.
+        limit: bytes of the answer that are read.
 
     Raises:
         DeliveryFailed: no whole answer came.
@@ -56,7 +63,7 @@ def send(
             client = _Client(connection)
             client.request(method, path, body=body, headers=dict(headers))
             answer = client.getresponse()
-            return Answer(answer.status, answer.read(MAX_ANSWER))
+            return Answer(answer.status, answer.read(limit))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DeliveryFailed(
             f"{parts.hostname} gave no whole answer: {type(error).__name__}."

@@ -20,6 +20,7 @@ from sso.checks import DECIDING, check_connection_name, checked_fields
 from sso.models import Connection, SpKey
 from sso.selectors.connections import missing_for_sign_in
 from sso.services.changing import connection_to_change, organization_to_change
+from sso.services.enforcement import relax
 from sso.services.roles import check_default_roles, check_mappings, check_roles_mode
 from sso.services.sessions import end_sessions_of
 from sso.services.sp_keys import new_sp_key
@@ -207,14 +208,14 @@ def set_state(
 ) -> Connection:
     """Take a connection to `draft`, `testing`, `active` or `disabled`.
 
-    Where nobody can sign in by it any more, the sessions that it opened end.
+    Where nobody can sign in by it any more, the sessions that it opened end. One that was required
+    becomes optional or is switched off (`enforcement.relax`).
 
     Raises:
         NotFound, PermissionDenied: the actor may not configure the connection, or the plan has no
             single sign-on.
         InvalidArgument: an unknown state, or `enforced`, which has conditions of its own.
-        FailedPrecondition: it can't go there from its state, something that it needs is missing,
-            or people have to use it: it has to be optional again first.
+        FailedPrecondition: it can't go there from its state, or something that it needs is missing.
         Aborted: no owner could come in any more.
     """
     if state not in {State.DRAFT, State.TESTING, State.ACTIVE, State.DISABLED}:
@@ -228,11 +229,15 @@ def set_state(
         before, after = State(connection.state), State(state)
         if before == after:
             return connection
+        if before == State.ENFORCED:
+            relaxed = relax(actor=actor, connection_id=connection_id, to_state=state)
+            if not relaxed.is_usable:
+                end_sessions_of(actor, relaxed)
+            return relaxed
         _check_transition(connection, before, after)
-        was_usable = connection.is_usable
         connection.state = after
         save_change(connection, decides=False)
-        if was_usable and not connection.is_usable:
+        if before == State.ACTIVE:
             end_sessions_of(actor, connection)
         record_change(
             EventType.SSO_CONNECTION_UPDATED,
@@ -246,10 +251,6 @@ def set_state(
 def _check_transition(
     connection: Connection, before: Connection.State, after: Connection.State
 ) -> None:
-    if before == State.ENFORCED:
-        raise FailedPrecondition(
-            f"{connection.name} is required of everybody. Make it optional first."
-        )
     if after not in ALLOWED[before]:
         raise FailedPrecondition(
             f"{connection.name} is {before.value}: from there it can go to"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -26,10 +28,9 @@ def end_sessions_of(actor: Actor, connection: Connection, *, user: User | None =
     Session.objects.filter(session_key__in=keys).delete()
     UserSession.objects.filter(session_key__in=keys).delete()
     SsoSession.objects.filter(pk__in=[row.pk for row in rows]).delete()
-    counts: dict[object, int] = {}
-    for row in rows:
-        counts[row.user_id] = counts.get(row.user_id, 0) + 1
-    for person in {row.user_id: row.user for row in rows}.values():
+    people = {row.user_id: row.user for row in rows}
+    counts = Counter(row.user_id for row in rows)
+    for person in people.values():
         record_for_person(
             EventType.SESSION_ENDED, actor=actor, user=person, detail={"count": counts[person.pk]}
         )
