@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 API_PREFIXES = (
     *("/indexes", "/collections", "/backups", "/admin/", "/api/", "/oauth/", "/.well-known/"),
-    *("/assistant/", "/healthz"),
+    *("/assistant/", "/healthz", "/scim/"),
 )
 """Paths of programs: their answers are JSON whatever the client says it accepts."""
 

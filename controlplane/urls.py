@@ -16,6 +16,7 @@ urlpatterns = [
     path("", include("keys.api.urls")),
     path("", include("orgs.urls")),
     path("", include("projects.urls")),
+    path("", include("sso.scim.urls")),
     path("", include("sso.urls")),
     path("", include("keys.urls")),
     path("", include("indexes.urls")),

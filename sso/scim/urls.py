@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from sso.scim.views import scim
+
+urlpatterns = [
+    path("scim/v2/<uuid:connection_id>", scim, name="scim-root"),
+    path("scim/v2/<uuid:connection_id>/<path:path>", scim, name="scim"),
+]
