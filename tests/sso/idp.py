@@ -184,6 +184,8 @@ def make_response(
     """
     signer = signer or pair()
     root = build(connection, request_id, email=email, **knobs)  # type: ignore[arg-type]
+    if root.find(f"{{{SAML}}}Assertion") is None:
+        return encode(root if sign_with == "none" else sign(root, "response", signer))
     if sign_with in {"assertion", "both"}:
         root = sign(root, "assertion", signer)
     if encrypt_to:
