@@ -6,11 +6,11 @@ from uuid import UUID
 
 from orgs import mail
 from orgs.models import User
-from orgs.selectors.owners import owners_of
+from orgs.selectors.owners import owners_in_force
 
 
 def mail_owners(organization_id: UUID, *, subject: str, text: str) -> None:
     """Tell every owner, in the transaction at hand."""
-    owners = User.objects.filter(pk__in=owners_of(organization_id).everybody, is_active=True)
+    owners = User.objects.filter(pk__in=owners_in_force(organization_id), is_active=True)
     for email in owners.order_by("email").values_list("email", flat=True):
         mail.send(to=email, subject=subject, text=text)

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django.db import IntegrityError, transaction
+
 from audit.events import EventType
 from audit.services import record
 from orgs.actors import Actor
+from orgs.errors import AlreadyExists
 from orgs.permissions import Permission
+from rest.wording import shown
 from sso.models import Connection
 
 
 def save_change(connection: Connection, *, decides: bool) -> None:
-    """Write the row as a new version; where the change `decides` sign-ins, tests hold no longer."""
+    """Write the row as a new version; where the change `decides` sign-ins, tests hold no longer.
+
+    Raises:
+        AlreadyExists: another connection of the organization has the entity ID.
+    """
     connection.version += 1
     if decides:
         connection.config_version += 1
-    connection.save()
+    try:
+        with transaction.atomic():
+            connection.save()
+    except IntegrityError as error:
+        raise AlreadyExists(
+            "Another connection of the organization is with the identity provider"
+            f" {shown(connection.idp_entity_id)} already. Change that one."
+        ) from error
 
 
 def record_change(

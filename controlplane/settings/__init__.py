@@ -318,6 +318,26 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 24 * 3600.0,
         "options": {"expires": 3600},
     },
+    "recheck-domains": {
+        "task": "sso.tasks.recheck_domains",
+        "schedule": 600.0,
+        "options": {"expires": 300},
+    },
+    "refresh-metadata": {
+        "task": "sso.tasks.refresh_due_metadata",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "warn-of-expiry": {
+        "task": "sso.tasks.warn_of_expiry",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "forget-old-setup-links": {
+        "task": "sso.tasks.forget_old_setup_links",
+        "schedule": 24 * 3600.0,
+        "options": {"expires": 3600},
+    },
     "sweep-operations": {
         "task": "indexes.tasks.sweep_operations",
         "schedule": 2.0,

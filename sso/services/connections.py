@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from audit.events import EventType
 from kms.installation import provider
 from orgs.actors import Actor
 from orgs.entitlements import require
-from orgs.errors import AlreadyExists, FailedPrecondition, InvalidArgument, QuotaExceeded
+from orgs.errors import FailedPrecondition, InvalidArgument, QuotaExceeded
 from orgs.plans import Entitlement
 from orgs.services.checks import VersionCheck, any_version
 from orgs.services.owners import keeping_an_owner
@@ -112,7 +112,9 @@ def update_connection(
     if secret_given:
         connection.wrapped_client_secret = wrapped_client_secret(connection, secret)
     if values.get("metadata_url", before.get("metadata_url")) != before.get("metadata_url"):
-        connection.metadata_fetched_at, connection.metadata_error = None, ""
+        # The schedule fetches it soon.
+        connection.metadata_fetched_at = connection.metadata_tried_at = None
+        connection.metadata_error = ""
     after = _facts(connection)
     changed = {name: (before[name], after[name]) for name in after if before[name] != after[name]}
     if secret_given:
@@ -120,14 +122,7 @@ def update_connection(
     if not changed:
         return connection
     _check_stays_complete(connection)
-    try:
-        with transaction.atomic():
-            save_change(connection, decides=bool(changed.keys() & DECIDING))
-    except IntegrityError as error:
-        raise AlreadyExists(
-            f"Another connection of the organization has the entity ID"
-            f" {shown(connection.idp_entity_id)} already. Change that one."
-        ) from error
+    save_change(connection, decides=bool(changed.keys() & DECIDING))
     record_change(EventType.SSO_CONNECTION_UPDATED, actor, connection, changes=changed)
     return connection
 
