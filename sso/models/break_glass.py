@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils import timezone
 
 from orgs.models import Organization, User
 
@@ -59,3 +60,8 @@ class BreakGlassAccess(models.Model):
 
     def __str__(self) -> str:
         return f"access of {self.user_id} to {self.organization_id}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is over, or somebody ended it."""
+        return self.ended_at is not None or self.expires_at <= timezone.now()

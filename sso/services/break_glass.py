@@ -35,9 +35,9 @@ from orgs.services.accounts import end_session
 from orgs.services.checks import check_text
 from orgs.services.owners import keeping_an_owner, lock_organization
 from sso.models import BreakGlassAccess, BreakGlassOwner
+from sso.notices import mail_owners
 from sso.selectors.break_glass import able_owners, has_a_way, is_required, named
 from sso.services.changing import organization_to_change
-from sso.services.notices import tell_owners
 
 LASTS = timedelta(hours=1)
 APPROVABLE = timedelta(hours=1)
@@ -73,10 +73,10 @@ def name_owner(*, actor: Actor, organization_id: UUID, user_id: UUID) -> BreakGl
     if not is_new:
         raise AlreadyExists(f"{user.email} is named already.")
     _record_owner(EventType.BREAK_GLASS_OWNER_ADDED, actor, organization, user)
-    tell_owners(
-        organization,
-        f"{user.email} can come in without single sign-on",
-        f"{actor.label} named {user.email} as an owner of {organization.name} who comes in by"
+    mail_owners(
+        organization_id,
+        subject=f"{user.email} can come in without single sign-on",
+        text=f"{actor.label} named {user.email} as an owner of {organization.name} who comes in by"
         " password and second factor in an emergency. Every use is mailed to all owners.\n",
     )
     return row
@@ -193,11 +193,8 @@ def approve_access(*, actor: Actor, access_id: UUID) -> BreakGlassAccess:
 
 
 @transaction.atomic
-def begin_access(*, actor: Actor, access_id: UUID, session_key: str = "") -> BreakGlassAccess:
+def begin_access(*, actor: Actor, access_id: UUID) -> BreakGlassAccess:
     """Come in, until `expires_at`. An exercise is over at once: it lets nobody in.
-
-    Args:
-        session_key: of the session that it opens, which ends with it; empty: none.
 
     Raises:
         NotFound: the access is somebody else's.
@@ -223,11 +220,15 @@ def begin_access(*, actor: Actor, access_id: UUID, session_key: str = "") -> Bre
     access.began_at = now
     access.expires_at = now if access.is_drill else now + LASTS
     access.ended_at = now if access.is_drill else None
-    access.session_key = session_key
-    access.save(update_fields=["began_at", "expires_at", "ended_at", "session_key"])
+    access.save(update_fields=["began_at", "expires_at", "ended_at"])
     _record(EventType.BREAK_GLASS_USED, actor, access, until=access.expires_at.isoformat())
     _tell_of_use(access)
     return access
+
+
+def note_session(*, access: BreakGlassAccess, session_key: str) -> None:
+    """Keep which session the access opened: it ends with the access."""
+    BreakGlassAccess.objects.filter(pk=access.pk).update(session_key=session_key)
 
 
 @transaction.atomic
@@ -355,10 +356,10 @@ def _record(event: EventType, actor: Actor, access: BreakGlassAccess, **more: ob
 def _ask_for_approval(access: BreakGlassAccess) -> None:
     signed_in = settings.TAMARACK_PUBLIC_URL + reverse("sso:break_glass_access", args=[access.pk])
     what = "exercise coming" if access.is_drill else "come"
-    tell_owners(
-        access.organization,
-        f"{access.user.email} asks to come in without single sign-on",
-        f"{access.user.email} asks to {what} into {access.organization.name} without single"
+    mail_owners(
+        access.organization_id,
+        subject=f"{access.user.email} asks to come in without single sign-on",
+        text=f"{access.user.email} asks to {what} into {access.organization.name} without single"
         f" sign-on, for an hour. The reason given: {access.reason}\n\n"
         "If you know that it is really this person, approve within an hour. Signed in:\n"
         f"{signed_in}\n\n"
@@ -383,4 +384,4 @@ def _tell_of_use(access: BreakGlassAccess) -> None:
             f" {access.reason}\n\n"
             "Every owner can end it at once under Single sign-on, Emergency access.\n"
         )
-    tell_owners(access.organization, subject, text)
+    mail_owners(access.organization_id, subject=subject, text=text)

@@ -25,11 +25,12 @@ from orgs.services.accounts import end_sessions_from_outside
 from orgs.services.checks import VersionCheck, any_version
 from orgs.services.owners import keeping_an_owner
 from sso.models import Connection, Domain, Identity
+from sso.notices import mail_owners
 from sso.selectors.break_glass import EXERCISE_HOLDS, is_exercised, named
 from sso.selectors.connections import get_connection, missing_for_sign_in
-from sso.services.changing import connection_to_change, record_change, save_change
-from sso.services.notices import tell_owners
+from sso.services.changing import connection_to_change
 from sso.services.sessions import end_sessions_of
+from sso.trail import record_change, save_change
 
 State = Connection.State
 RELAXED_STATES = frozenset({State.ACTIVE, State.DISABLED})
@@ -245,10 +246,10 @@ def enforce(
         changes={"state": (before, State.ENFORCED.value), "sso_required": (False, True)},
         detail={"count": ended},
     )
-    tell_owners(
-        connection.organization,
-        f"{connection.organization.name} requires single sign-on",
-        f"{actor.label} required the connection {connection.name} of everybody in"
+    mail_owners(
+        connection.organization_id,
+        subject=f"{connection.organization.name} requires single sign-on",
+        text=f"{actor.label} required the connection {connection.name} of everybody in"
         f" {connection.organization.name}. Passwords and passkeys let nobody in there any more, but"
         " owners in an emergency.\n",
     )
@@ -292,11 +293,11 @@ def relax(
         if still
         else "Passwords and passkeys let people in again."
     )
-    tell_owners(
-        connection.organization,
-        f"{connection.organization.name} no longer requires {connection.name}",
-        f"{actor.label} took back that everybody in {connection.organization.name} has to use the"
-        f" connection {connection.name}. {rest}\n",
+    mail_owners(
+        connection.organization_id,
+        subject=f"{connection.organization.name} no longer requires {connection.name}",
+        text=f"{actor.label} took back that everybody in {connection.organization.name} has to use"
+        f" the connection {connection.name}. {rest}\n",
     )
     return connection
 
