@@ -2,13 +2,15 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+# The local identity provider is a program of somebody else, with packages of its own.
+IDP_VENV := .venv-idp
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 JOBS ?= 2
 export PIP_ONLY_BINARY := :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up doctor test test-postgres lint bench protos openapi clean
+.PHONY: help demo demo-idp up doctor test test-postgres lint bench protos openapi clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,8 +29,17 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements.txt $(VENV)/.installed
 	@$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@
 
+$(IDP_VENV)/.installed: requirements-idp.txt
+	@echo "Installing a local identity provider into $(IDP_VENV) …"
+	@$(PYTHON) -m venv $(IDP_VENV) || { echo "Could not make $(IDP_VENV): install python3-venv." >&2; rm -rf $(IDP_VENV); exit 1; }
+	@$(IDP_VENV)/bin/python -m pip --disable-pip-version-check --no-input install --quiet -r requirements-idp.txt
+	@touch $@
+
 demo: $(VENV)/.installed  ## Start everything and show the main job on real data (ARGS=--exit stops afterwards)
 	@exec $(PY) manage.py demo $(ARGS)
+
+demo-idp: $(VENV)/.installed $(IDP_VENV)/.installed  ## A local identity provider beside the demo, to try single sign-on
+	@exec $(PY) manage.py demo_idp $(ARGS)
 
 up: $(VENV)/.installed  ## Run the whole platform in the foreground
 	@exec $(PY) manage.py up $(ARGS)
@@ -36,10 +47,10 @@ up: $(VENV)/.installed  ## Run the whole platform in the foreground
 doctor: $(VENV)/.installed  ## Explain what is wrong with this machine
 	@$(PY) manage.py doctor $(ARGS)
 
-test: $(VENV)/.installed-dev  ## The whole test suite on SQLite and the embedded queue
+test: $(VENV)/.installed-dev $(IDP_VENV)/.installed  ## The whole test suite on SQLite and the embedded queue
 	@env -u DATABASE_URL -u REDIS_URL $(PY) -m pytest -n $(JOBS) $(ARGS)
 
-test-postgres: $(VENV)/.installed-dev  ## The same suite on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)
+test-postgres: $(VENV)/.installed-dev $(IDP_VENV)/.installed  ## The same suite on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)
 	@DATABASE_URL=$${DATABASE_URL:-postgres://root@127.0.0.1:5432/test} \
 	  REDIS_URL=$${REDIS_URL:-redis://127.0.0.1:6379/0} $(PY) -m pytest -n $(JOBS) $(ARGS)
 
@@ -64,4 +75,4 @@ openapi: $(VENV)/.installed  ## Write docs/openapi.json, the description of the 
 	@$(PY) manage.py openapi
 
 clean:  ## Remove what was installed and generated; the platform's data in var/ stays
-	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage
+	@rm -rf $(VENV) $(IDP_VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage
