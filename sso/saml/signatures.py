@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 from onelogin.saml2.utils import OneLogin_Saml2_Utils
 
+from sso.certificate_files import EC_BITS, RSA_BITS
 from sso.errors import Code
 from sso.models import Connection
 from sso.saml import names
-from sso.saml.certificates import unfitness
 from sso.saml.gate import broken, shortened
 from sso.saml.instants import Clock
 
@@ -41,7 +41,7 @@ class Signers:
         fit, unfit = [], []
         for kept in connection.certificates.all():
             certificate = x509.load_pem_x509_certificate(kept.pem.encode())
-            why = unfitness(certificate, now=clock.now, skew=clock.skew)
+            why = _unfitness(certificate, clock)
             if why:
                 unfit.append((kept.pem, why))
             else:
@@ -93,6 +93,24 @@ class Signers:
         except (binascii.Error, ValueError):
             raise broken("signature", "The signature is not base64.", Code.SIGNATURE) from None
         self.require(lambda pem: _is_query_signature(pem, algorithm, signed, raw))
+
+
+def _unfitness(certificate: x509.Certificate, clock: Clock) -> str:
+    """Why a signature by the certificate does not count now; empty: it does."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size not in RSA_BITS:
+            return f"its RSA key has {key.key_size} bits"
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if key.key_size < EC_BITS:
+            return f"its EC key has {key.key_size} bits"
+    else:
+        return "its key is neither RSA nor EC"
+    if clock.now - clock.skew >= certificate.not_valid_after_utc:
+        return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if clock.now + clock.skew < certificate.not_valid_before_utc:
+        return f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    return ""
 
 
 _HASHES: dict[str, type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]] = {
