@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import transaction
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
@@ -44,6 +44,8 @@ from orgs.services.decisions import record_denial
 from tests.cast import Cast, make_cast
 from tests.factories import SYSTEM, make_key, make_member, make_service_account
 from tests.indexes.conftest import make_index
+from tests.sso.administered import make_administered
+from tests.sso.dns_server import NameServer, name_server
 
 ROLES = (
     *("OrgOwner", "OrgManager", "OrgMember", "OrgBillingAdmin"),
@@ -158,6 +160,40 @@ POST   admin/federation/rules/test                                       - ynnn 
 GET    admin/federation/rules/<uuid:rule_id>                             - ynnn --- ------
 PATCH  admin/federation/rules/<uuid:rule_id>                             - ynnn --- ------
 DELETE admin/federation/rules/<uuid:rule_id>                             - ynnn --- ------
+GET    admin/sso/connections                                             y ynnn --- ------
+POST   admin/sso/connections                                             y ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>                        - ynnn --- ------
+PATCH  admin/sso/connections/<uuid:connection_id>                        - ynnn --- ------
+DELETE admin/sso/connections/<uuid:connection_id>                        - ynnn --- ------
+POST   admin/sso/connections/<uuid:connection_id>/state                  - ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/readiness              - ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/certificates           - ynnn --- ------
+POST   admin/sso/connections/<uuid:connection_id>/certificates           - ynnn --- ------
+DELETE admin/sso/connections/<uuid:connection_id>/certificates/<uuid:certificate_id> \
+                                                                         - ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/sp-keys                - ynnn --- ------
+POST   admin/sso/connections/<uuid:connection_id>/sp-keys                - ynnn --- ------
+POST   admin/sso/connections/<uuid:connection_id>/sp-keys/rotate         - pnnn --- ------
+DELETE admin/sso/connections/<uuid:connection_id>/sp-keys/previous       - pnnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/attempts               - ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/identities             - ynnn --- ------
+DELETE admin/sso/connections/<uuid:connection_id>/identities/<uuid:identity_id> - ynnn --- ------
+PUT    admin/sso/connections/<uuid:connection_id>/scim                   - ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/scim-tokens            - ynnn --- ------
+POST   admin/sso/connections/<uuid:connection_id>/scim-tokens            - ynnn --- ------
+DELETE admin/sso/connections/<uuid:connection_id>/scim-tokens/<uuid:token_id> - ynnn --- ------
+GET    admin/sso/domains                                                 y ynnn --- ------
+POST   admin/sso/domains                                                 y ynnn --- ------
+GET    admin/sso/domains/<uuid:domain_id>                                - ynnn --- ------
+PATCH  admin/sso/domains/<uuid:domain_id>                                - ynnn --- ------
+DELETE admin/sso/domains/<uuid:domain_id>                                - ynnn --- ------
+POST   admin/sso/domains/<uuid:domain_id>/verify                         - ynnn --- ------
+GET    admin/sso/break-glass-owners                                      y ynnn --- ------
+POST   admin/sso/break-glass-owners                                      - ynnn --- ------
+DELETE admin/sso/break-glass-owners/<uuid:owner_id>                      - ynnn --- ------
+GET    admin/sso/break-glass-accesses                                    y ynnn --- ------
+POST   admin/sso/break-glass-accesses/<uuid:access_id>/approve           - nnnn --- ------
+POST   admin/sso/break-glass-accesses/<uuid:access_id>/end               - nnnn --- ------
 GET    indexes                                                           - y--- yyn yyyynn
 POST   indexes                                                           - y--- yyn ynynnn
 GET    indexes/create-for-model                                          - ---- --n ----nn
@@ -246,11 +282,16 @@ def undone() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
     """Made once for all rows, inside a transaction that never ends well."""
-    with django_db_blocker.unblock(), undone():
-        yield make_world()
+    with (
+        django_db_blocker.unblock(),
+        undone(),
+        name_server() as dns,
+        override_settings(TAMARACK_DNS_SERVERS=[dns.address]),
+    ):
+        yield make_world(dns)
 
 
-def make_world() -> World:
+def make_world(dns: NameServer) -> World:
     """Everybody and everything that the rows are about."""
     cast = make_cast()
     organization, project = cast.organization, cast.project
@@ -338,12 +379,14 @@ def make_world() -> World:
         "decision_id": _decision(cast),
         "rule_id": rule.pk,
     }
-    world = World(cast, tokens, ids)
+    more_ids, more_bodies = make_administered(cast, dns)
+    world = World(cast, tokens, {**ids, **more_ids})
     to_bob = {"principal_type": "user", "principal_id": str(cast.bob.pk)}
     on_project = {"resource_type": "project", "resource_id": str(project.pk)}
     org = "admin/organizations/<uuid:organization_id>"
     of_project = "admin/projects/<uuid:project_id>"
     world.bodies = {
+        **more_bodies,
         ("POST", "admin/organizations"): {"name": "Second"},
         ("PATCH", org): {"name": "Renamed"},
         ("PATCH", f"{org}/security-baseline"): {"max_key_age_days": 90},
