@@ -29,7 +29,7 @@ class Visitor:
     request_id: str = ""
 
 
-def record_attempt(  # noqa: PLR0913  all but three by name
+def record_attempt(
     connection: Connection,
     purpose: str,
     code: str,
@@ -37,7 +37,7 @@ def record_attempt(  # noqa: PLR0913  all but three by name
     *,
     assertion: VerifiedAssertion | None = None,
     user: User | None = None,
-    visitor: Visitor = Visitor(),  # noqa: B008  frozen
+    visitor: Visitor = Visitor(),
 ) -> Attempt:
     """Write one line. What the identity provider said is kept where it was believed.
 
@@ -73,7 +73,7 @@ def record_refusal(
     *,
     assertion: VerifiedAssertion | None = None,
     user: User | None = None,
-    visitor: Visitor = Visitor(),  # noqa: B008  frozen
+    visitor: Visitor = Visitor(),
 ) -> Attempt:
     """Write the line of a sign-in that did not come about; where the identity provider was
     believed and is known to speak of somebody, an audit event too.
@@ -107,5 +107,5 @@ def record_refusal(
 
 def _fitting(field: str, text: str) -> str:
     """What of the text its column takes: PostgreSQL has no NUL."""
-    limit = Attempt._meta.get_field(field).max_length
+    limit: int | None = Attempt._meta.get_field(field).max_length  # type: ignore[union-attr]  # a column
     return text.replace("\0", "")[:limit]
