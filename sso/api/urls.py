@@ -7,7 +7,9 @@ from sso.api import (
     connections,
     directories,
     domains,
+    metadata,
     people,
+    setup_links,
     trust,
 )
 
@@ -19,6 +21,7 @@ urlpatterns: list[URLPattern] = [
     path(_CONNECTION, connections.ConnectionView.as_view()),
     path(f"{_CONNECTION}/state", connections.ConnectionStateView.as_view()),
     path(f"{_CONNECTION}/readiness", connections.ReadinessView.as_view()),
+    path(f"{_CONNECTION}/metadata", metadata.MetadataView.as_view()),
     path(f"{_CONNECTION}/certificates", trust.CertificatesView.as_view()),
     path(f"{_CONNECTION}/certificates/<uuid:certificate_id>", trust.CertificateView.as_view()),
     path(f"{_CONNECTION}/sp-keys", trust.SpKeysView.as_view()),
@@ -27,6 +30,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{_CONNECTION}/attempts", people.AttemptsView.as_view()),
     path(f"{_CONNECTION}/identities", people.IdentitiesView.as_view()),
     path(f"{_CONNECTION}/identities/<uuid:identity_id>", people.IdentityView.as_view()),
+    path(f"{_CONNECTION}/setup-links", setup_links.SetupLinksView.as_view()),
     path(f"{_CONNECTION}/scim", directories.ScimView.as_view()),
     path(f"{_CONNECTION}/scim-tokens", directories.ScimTokensView.as_view()),
     path(f"{_CONNECTION}/scim-tokens/<uuid:token_id>", directories.ScimTokenView.as_view()),

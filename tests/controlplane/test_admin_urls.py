@@ -167,6 +167,7 @@ PATCH  admin/sso/connections/<uuid:connection_id>                        - ynnn 
 DELETE admin/sso/connections/<uuid:connection_id>                        - ynnn --- ------
 POST   admin/sso/connections/<uuid:connection_id>/state                  - ynnn --- ------
 GET    admin/sso/connections/<uuid:connection_id>/readiness              - ynnn --- ------
+PUT    admin/sso/connections/<uuid:connection_id>/metadata               - ynnn --- ------
 GET    admin/sso/connections/<uuid:connection_id>/certificates           - ynnn --- ------
 POST   admin/sso/connections/<uuid:connection_id>/certificates           - ynnn --- ------
 DELETE admin/sso/connections/<uuid:connection_id>/certificates/<uuid:certificate_id> \
@@ -178,6 +179,8 @@ DELETE admin/sso/connections/<uuid:connection_id>/sp-keys/previous       - pnnn 
 GET    admin/sso/connections/<uuid:connection_id>/attempts               - ynnn --- ------
 GET    admin/sso/connections/<uuid:connection_id>/identities             - ynnn --- ------
 DELETE admin/sso/connections/<uuid:connection_id>/identities/<uuid:identity_id> - ynnn --- ------
+GET    admin/sso/connections/<uuid:connection_id>/setup-links            - ynnn --- ------
+POST   admin/sso/connections/<uuid:connection_id>/setup-links            - pnnn --- ------
 PUT    admin/sso/connections/<uuid:connection_id>/scim                   - ynnn --- ------
 GET    admin/sso/connections/<uuid:connection_id>/scim-tokens            - ynnn --- ------
 POST   admin/sso/connections/<uuid:connection_id>/scim-tokens            - ynnn --- ------

@@ -37,6 +37,7 @@ from orgs.permissions import Role
 from tests.cast import Cast
 from tests.factories import make_key, make_service_account
 from tests.pages import Browser
+from tests.sso.dns_server import name_server
 
 EXAMPLES = 6
 """Requests of each kind (good, bad) to each operation."""
@@ -99,6 +100,8 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
         "/admin/audit/streams",
         {"name": "siem", "kind": "webhook", "config": {"url": "https://9.9.9.9/hook"}},
     ),
+    "connection_id": ("/admin/sso/connections", {"name": "okta"}),
+    "domain_id": ("/admin/sso/domains", {"name": "acme.example"}),
     "name": (
         "/indexes",
         {"name": "shelf", "dimension": 3, "metric": "cosine", "spec": SPEC},
@@ -159,6 +162,14 @@ def world(cast: Cast, tag: str) -> World:
         cookies=cookies,
         ids=ids,
     )
+
+
+@pytest.fixture(autouse=True)
+def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A name server that knows nothing, so that nobody waits for one far away."""
+    with name_server() as dns:
+        monkeypatch.setattr(settings, "TAMARACK_DNS_SERVERS", [dns.address])
+        yield
 
 
 @pytest.fixture(autouse=True)

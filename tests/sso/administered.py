@@ -68,6 +68,9 @@ def make_administered(
         ("POST", CONNECTIONS): {"name": "Second"},
         ("PATCH", CONNECTION): {"name": "Renamed"},
         ("POST", f"{CONNECTION}/state"): {"state": "disabled"},
+        ("PUT", f"{CONNECTION}/metadata"): {
+            "xml": idp.metadata(connection.idp_entity_id, idp.pair(kind="ec")).decode()
+        },
         ("POST", f"{CONNECTION}/certificates"): {"pem": idp.pair("third", kind="ec").certificate},
         ("PUT", f"{CONNECTION}/scim"): {"enabled": True},
         ("POST", "admin/sso/domains"): {"name": "acme-labs.example"},
