@@ -30,7 +30,8 @@ def ascii_domain(text: str) -> str:
         found = idna.encode(text.strip().removesuffix("."), uts46=True, std3_rules=True)
     except (idna.IDNAError, UnicodeError):
         return ""
-    return found.decode("ascii").lower()
+    # What is left of two dots at the end is no name.
+    return "" if found.endswith(b".") else found.decode("ascii").lower()
 
 
 def claimable_domain(text: str) -> str:

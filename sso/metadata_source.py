@@ -23,6 +23,7 @@ from orgs.errors import FailedPrecondition, InvalidArgument, Refused
 from orgs.services.owners import lock_organization
 from rest.wording import shown
 from sso.certificate_files import ReadCertificate, usable
+from sso.checks import check_https
 from sso.models import Connection, IdpCertificate
 from sso.notices import mail_owners
 from sso.saml.metadata import IdpMetadata, parse_idp_metadata
@@ -107,7 +108,7 @@ def take_over(actor: Actor, connection: Connection, found: IdpMetadata, *, actio
     gave stay, but not those of another identity provider.
 
     Raises:
-        InvalidArgument: no certificate that can be relied on.
+        InvalidArgument: no certificate that can be relied on, or an address that can't be used.
         AlreadyExists: another connection of the organization has the entity ID.
     """
     now = timezone.now()
@@ -119,8 +120,8 @@ def take_over(actor: Actor, connection: Connection, found: IdpMetadata, *, actio
         )
     values = {
         "idp_entity_id": found.entity_id,
-        "sso_url": found.sso_url,
-        "slo_url": found.slo_url,
+        "sso_url": check_https(found.sso_url, "sign-in address in the metadata"),
+        "slo_url": check_https(found.slo_url, "logout address in the metadata"),
     }
     changes: dict[str, tuple[object, object]] = {
         name: (getattr(connection, name), value)

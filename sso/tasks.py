@@ -55,7 +55,7 @@ def forget_old_setup_links() -> None:
     expiry.forget_old_links()
 
 
-def _ask(task: Task, pk: UUID) -> None:
+def _ask(task: Task[[str], None], pk: UUID) -> None:
     """Put one piece of work into the queue; one that does not answer is no reason to fail."""
     try:
         task.apply_async((str(pk),), expires=300)
