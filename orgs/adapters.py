@@ -179,6 +179,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         signed_in = self.request.user.is_authenticated
         return reverse("account_email" if signed_in else "account_login")
 
+    def get_logout_redirect_url(self, request: HttpRequest) -> str:
+        """Where signing out leads; asked while the session still is there."""
+        key = request.session.session_key if request.user.is_authenticated else ""
+        page = identity_providers().page_after_sign_out(key) if key else ""
+        return page or str(super().get_logout_redirect_url(request))
+
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Where a changed password leads."""
         return reverse("account_security")

@@ -56,6 +56,11 @@ class IdentityProviders(Protocol):
     def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
         """Whether the person is still let in by that access (`method="break_glass"`)."""
 
+    def page_after_sign_out(self, session_key: str) -> str:
+        """The page of ours that goes on to the session's identity provider, to sign out there, too;
+        empty: there is none to tell.
+        """
+
     def why_not_invitable(self, organization_id: UUID, email: str) -> str:
         """Why somebody with the address could not come in, in words; empty: they could."""
 
@@ -83,6 +88,9 @@ class _None:
 
     def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
         return False
+
+    def page_after_sign_out(self, session_key: str) -> str:
+        return ""
 
     def why_not_invitable(self, organization_id: UUID, email: str) -> str:
         return ""

@@ -12,6 +12,7 @@ from orgs.selectors.owners import owners_in_force
 from sso.domain_names import ascii_domain
 from sso.models import Connection, Domain, Identity, ScimGroup, ScimUser
 from sso.selectors import break_glass
+from sso.selectors.leaving import leaving_page
 
 State = Connection.State
 
@@ -48,6 +49,9 @@ class _Installed:
 
     def sign_in_page(self, organization_id: UUID) -> str:
         return reverse("sso:enter", args=[organization_id])
+
+    def page_after_sign_out(self, session_key: str) -> str:
+        return leaving_page(session_key)
 
     def manager_of(self, organization_id: UUID, user_id: UUID) -> str:
         """Two queries at most."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
-from urllib.parse import urlencode
-from uuid import UUID
 
 from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from django.core import signing
 from django.db import IntegrityError, transaction
-from django.urls import reverse
 from django.utils import timezone
 
 from audit.events import EventType
@@ -25,8 +21,6 @@ from sso.models import Connection, SsoSession, UsedAssertion
 from sso.services.attempts import Visitor
 from sso.services.requests import digest
 
-LEAVING_SALT = "sso.leaving"
-LEAVE_WITHIN = timedelta(minutes=2)
 MESSAGE_KEPT = timedelta(days=1)
 """How long the id of a logout message is remembered; messages are refused for their age before."""
 
@@ -89,38 +83,3 @@ def _take_grant(session_key: str, connection: Connection) -> bool:
     store[AUTHENTICATION_METHODS_SESSION_KEY] = [each for each in records if each not in ours]
     store.save()
     return True
-
-
-def leaving_page(session_key: str) -> str:
-    """The page of ours that tells the identity provider of the session's end; empty: none wants to
-    hear of it. What it needs to know travels in the address, sealed, since by then the session is
-    over. One query.
-    """
-    row = (
-        SsoSession.objects.filter(
-            session_key=session_key, connection__protocol=Connection.Protocol.SAML
-        )
-        .exclude(connection__slo_url="")
-        .exclude(name_id="")
-        .order_by("created_at")
-        .first()
-    )
-    if row is None:
-        return ""
-    known = {
-        "connection": str(row.connection_id),
-        "name_id": row.name_id,
-        "name_id_format": row.name_id_format,
-        "session_index": row.session_index,
-    }
-    token = signing.dumps(known, salt=LEAVING_SALT)
-    return f"{reverse('sso:leave', args=[row.connection_id])}?{urlencode({'token': token})}"
-
-
-def read_leaving(connection_id: UUID, token: str) -> dict[str, str] | None:
-    """What the page's address says; None: it is not ours, too old, or another connection's."""
-    try:
-        known: dict[str, str] = signing.loads(token, salt=LEAVING_SALT, max_age=LEAVE_WITHIN)
-    except signing.BadSignature:
-        return None
-    return known if known["connection"] == str(connection_id) else None

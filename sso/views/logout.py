@@ -13,7 +13,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from sso.errors import SignInRefused
 from sso.models import Connection, Purpose
-from sso.services.logout import end_named_sessions, read_leaving
+from sso.saml import names
+from sso.saml.logout import (
+    LogoutMessage,
+    logout_request_redirect,
+    logout_response_redirect,
+    parse_logout,
+)
+from sso.selectors.leaving import read_leaving
+from sso.services.logout import end_named_sessions
 from sso.views.limits import limited
 from sso.views.refusals import refuse, visitor_of
 from sso.views.sign_in import find_connection
@@ -29,11 +37,9 @@ def sls(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     """Signed messages of the identity provider (single logout service): end sessions, or hear that
     it has ended its own.
     """
-    from sso.saml.logout import logout_response_redirect, parse_logout
-
     connection = find_connection(connection_id, Connection.Protocol.SAML)
     try:
-        message = parse_logout(request.method, _raw(request), connection)
+        message = _read(request, connection)
         if message.kind == "response":
             return render(request, SIGNED_OUT, {"is_everywhere": True})
         end_named_sessions(
@@ -48,7 +54,7 @@ def sls(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     if not connection.slo_url:
         return render(request, SIGNED_OUT, {"is_everywhere": True})
     return HttpResponseRedirect(
-        logout_response_redirect(connection, message.id, message.relay_state, message.status)
+        logout_response_redirect(connection, message.id, message.relay_state, names.SUCCESS)
     )
 
 
@@ -62,8 +68,6 @@ def leave(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     connection = find_connection(connection_id, Connection.Protocol.SAML)
     left = read_leaving(connection.pk, request.GET.get("token", ""))
     url = ""
-    from sso.saml.logout import logout_request_redirect
-
     if left is not None and connection.slo_url:
         url = logout_request_redirect(
             connection,
@@ -76,10 +80,12 @@ def leave(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     return render(request, SIGNED_OUT, context)
 
 
-def _raw(request: HttpRequest) -> str | dict[str, str]:
-    """What the message came as: the query string as it was sent, which is what is signed, or the
-    form.
+def _read(request: HttpRequest, connection: Connection) -> LogoutMessage:
+    """The message, from the query string as it was sent, which is what is signed, or the form.
+
+    Raises:
+        SignInRefused: it is not to be believed.
     """
     if request.method == "GET":
-        return str(request.META.get("QUERY_STRING", ""))
-    return {name: str(value) for name, value in request.POST.items()}
+        return parse_logout("GET", str(request.META.get("QUERY_STRING", "")), connection)
+    return parse_logout("POST", request.POST.dict(), connection)

@@ -29,6 +29,7 @@ from sso.errors import Code, SignInRefused
 from sso.identities import VerifiedAssertion
 from sso.models import Connection, Purpose, SignInRequest
 from sso.oidc.flow import authorization_url
+from sso.saml.metadata import sp_metadata
 from sso.saml.requests import authn_redirect
 from sso.saml.verify import in_response_to, verify
 from sso.services import requests
@@ -255,8 +256,6 @@ def _let_in(
 def metadata(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     """What the identity provider has to know of us. No secret: its administrator fetches it."""
     connection = find_connection(connection_id, Connection.Protocol.SAML)
-    from sso.saml.metadata import sp_metadata
-
     response = HttpResponse(sp_metadata(connection), content_type=METADATA_TYPE)
     response["Content-Disposition"] = f'attachment; filename="tamarack-{connection.pk}.xml"'
     return response
