@@ -30,14 +30,15 @@ Answer = tuple[int, dict[str, str], bytes]
 
 _KEYS: dict[str, tuple[str, Callable[[], PrivateKey]]] = {
     "RS256": ("rsa", lambda: rsa.generate_private_key(65537, 2048)),
+    "PS256": ("rsa", lambda: rsa.generate_private_key(65537, 2048)),
     "ES256": ("ec", lambda: ec.generate_private_key(ec.SECP256R1())),
     "EdDSA": ("ed", ed25519.Ed25519PrivateKey.generate),
 }
 
 
 def new_keys() -> dict[str, PrivateKey]:
-    """A key for each algorithm, by its kid."""
-    return {kid: make() for kid, make in _KEYS.values()}
+    """A key for each kind of algorithm, by its kid."""
+    return {kid: make() for kid, make in dict(_KEYS.values()).items()}
 
 
 def public_jwk(kid: str, key: PrivateKey) -> dict[str, Any]:
@@ -60,12 +61,14 @@ class Issuer:
     Attributes:
         paths: what was asked for, in order.
         answers: what to answer to a path instead of the document there.
+        asked: body and headers of what was posted, by path.
     """
 
     url: str
     keys: dict[str, PrivateKey]
     paths: list[str] = field(default_factory=list)
     answers: dict[str, Callable[[], Answer]] = field(default_factory=dict)
+    asked: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
 
     @property
     def jwks(self) -> dict[str, Any]:
@@ -170,6 +173,11 @@ def serving(certificate: Path, keys: dict[str, PrivateKey]) -> Iterator[Issuer]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            issuer.asked[self.path] = (body, dict(self.headers))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
