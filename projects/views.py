@@ -29,6 +29,7 @@ def organization(request: PageRequest, organization_id: UUID) -> HttpResponse:
         "projects": projects_visible_to(request.actor).filter(organization=found),
         "members": members_of(found),
         "can_create": Permission.PROJECT_CREATE in held,
+        "can_manage_sso": Permission.SSO_MANAGE in held,
     }
     return render(request, "projects/organization.html", context)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
-from sso.views import begin_test, break_glass, discover, enter, logout, oidc, sign_in
+from sso.views import begin_test, break_glass, console_urls, discover, enter, logout, oidc, sign_in
 
 app_name = "sso"
 urlpatterns = [
@@ -20,4 +20,5 @@ urlpatterns = [
     path("sso/<uuid:connection_id>/leave/", logout.leave, name="leave"),
     path("sso/break-glass/", break_glass.break_glass, name="break_glass"),
     path("sso/break-glass/<uuid:access_id>/", break_glass.access, name="break_glass_access"),
+    path("", include(console_urls)),
 ]
