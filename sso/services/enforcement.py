@@ -330,7 +330,9 @@ def _end_sessions(connection: Connection, *, actor: Actor, keep: str) -> int:
         ends[user_id] = ends.get(user_id, False) or not (key in good or mine)
     by = system("single sign-on is required")
     return sum(
-        end_sessions_from_outside(actor=by, user=user, keep=frozenset({*good, keep}))
+        end_sessions_from_outside(
+            actor=by, user=user, keep=good | {keep} if str(user.pk) == actor.id else good
+        )
         for user in User.objects.filter(pk__in=[pk for pk, some in ends.items() if some])
     )
 

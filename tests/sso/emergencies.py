@@ -1,0 +1,92 @@
+"""Organizations that require single sign-on, and owners who come in without it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
+from django.utils import timezone
+
+from orgs.models import Organization, User
+from sso.models import BreakGlassAccess, Connection, IdpCertificate
+from sso.services.break_glass import name_owner
+from sso.services.enforcement import enforce
+from tests.factories import PASSWORD, SYSTEM
+from tests.orgs.accounts import code
+from tests.pages import Browser
+from tests.sso.support import make_connection
+
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+PAGE = "/sso/break-glass/"
+
+
+def give_factor(user: User) -> None:
+    """An authenticator app whose codes `tests.orgs.accounts.code(SECRET)` makes."""
+    TOTP.activate(user, SECRET)
+
+
+def recovery_code(user: User) -> str:
+    """One of ten recovery codes that the person has from now on."""
+    codes = RecoveryCodes.activate(user)
+    return str(codes.get_unused_codes()[0])
+
+
+def exercise(organization: Organization, user: User, **fields: Any) -> BreakGlassAccess:
+    """The record of an exercise a moment ago."""
+    now = timezone.now()
+    return BreakGlassAccess.objects.create(
+        organization=organization,
+        user=user,
+        **{
+            "reason": "exercise",
+            "is_drill": True,
+            "began_at": now,
+            "ended_at": now,
+            "expires_at": now,
+            **fields,
+        },
+    )
+
+
+def make_ready(
+    organization: Organization, owner: User, *, domain: str = "example.com"
+) -> Connection:
+    """A connection that can be required, and the owner named for emergencies."""
+    give_factor(owner)
+    name_owner(actor=SYSTEM, organization_id=organization.pk, user_id=owner.pk)
+    exercise(organization, owner)
+    made = make_connection(
+        organization, domains=[domain], tested_version=1, tested_at=timezone.now()
+    )
+    now = timezone.now()
+    IdpCertificate.objects.create(
+        connection=made,
+        pem="(not looked at)",
+        fingerprint="0" * 64,
+        not_before=now,
+        not_after=now + timedelta(days=90),
+        source=IdpCertificate.Source.MANUAL,
+    )
+    return made
+
+
+def make_required(
+    organization: Organization, owner: User, *, domain: str = "example.com"
+) -> Connection:
+    """A connection that is required, and the owner named for emergencies."""
+    made = make_ready(organization, owner, domain=domain)
+    return enforce(actor=SYSTEM, connection_id=made.pk)
+
+
+def come_in(browser: Browser, email: str, *, steps: int = 0, **fields: str) -> Any:
+    """Fill in the page for emergencies, with the code so many half minutes after the start."""
+    form = {
+        "email": email,
+        "password": PASSWORD,
+        "code": code(SECRET, steps=steps),
+        "reason": "The identity provider is down.",
+        **fields,
+    }
+    return browser.post(PAGE, form)
