@@ -20,8 +20,13 @@ class Entry:
 
     user_name: str
     external_id: str
-    active: bool
     attributes: dict[str, Any]
+
+    @property
+    def active(self) -> bool | None:
+        """Whether the person may come in; None: the directory does not say."""
+        found: bool | None = self.attributes.get("active")
+        return found
 
     @property
     def email(self) -> str:

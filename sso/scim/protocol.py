@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import scim2_models
 from pydantic import Field, field_validator
 from scim2_models import (
     AuthenticationScheme,
     Bulk,
+    CaseExact,
     ChangePassword,
     ComplexAttribute,
     Context,
     ETag,
     External,
     Filter,
-    Group,
-    GroupMember,
     InvalidFilterException,
     InvalidValueException,
     Mutability,
@@ -73,6 +72,22 @@ class EnterpriseUser(scim2_models.EnterpriseUser):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"value": value} if isinstance(value, str) and value else value
+
+
+class Member(ComplexAttribute):
+    """A person in a group. What they are called is not for the group to say, so it is left out."""
+
+    value: Annotated[str | None, Mutability.immutable, CaseExact.true] = None
+    ref: Annotated[Reference[User[Any]] | None, Mutability.immutable] = Field(
+        None, serialization_alias="$ref", validation_alias="$ref"
+    )
+    type: Annotated[str | None, Mutability.immutable] = Field(None, examples=["User"])
+
+
+class Group(scim2_models.Group):
+    """A group of people."""
+
+    members: list[Member] | None = None  # type: ignore[assignment]  # one of fewer words
 
 
 UserResource = User[EnterpriseUser]
@@ -136,6 +151,14 @@ class Service(ScimService):
                 )
         return super().read_patch(resource_type, body, content_type)
 
+    def apply_replacement(
+        self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions
+    ) -> Resource[Any] | None:
+        """As everywhere; but who does not say whether a person is active does not change it."""
+        if isinstance(replacement, User) and replacement.active is None:
+            replacement.active = cast("User[Any]", current).active
+        return super().apply_replacement(current, replacement, conditions)
+
     def apply_patch(
         self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions
     ) -> Resource[Any] | None:
@@ -171,7 +194,7 @@ SERVICE = Service(PROVIDER)
 
 
 def _patch_members(group: Group, operation: PatchOperation[Any]) -> bool:
-    """Apply an operation that adds or removes single members; False: it is another one."""
+    """Apply an operation that names members by their ids; False: it is another one."""
     path = str(operation.path or "").strip()
     one = _ONE_MEMBER.fullmatch(path)
     if operation.op == PatchOperation.Op.remove and one and operation.value is None:
@@ -184,14 +207,12 @@ def _patch_members(group: Group, operation: PatchOperation[Any]) -> bool:
         return False
     if operation.op == PatchOperation.Op.remove:
         _remove(group, ids)
-    elif operation.op == PatchOperation.Op.add:
-        members = {str(each.value): each for each in group.members or []}
-        members.update(
-            {pk: GroupMember.model_validate({"value": pk}) for pk in ids if pk not in members}
-        )
-        group.members = list(members.values())
     else:
-        return False
+        is_add = operation.op == PatchOperation.Op.add
+        members = {str(each.value): each for each in group.members or [] if is_add}
+        for pk in ids:
+            members.setdefault(pk, Member.model_validate({"value": pk}))
+        group.members = list(members.values())
     return True
 
 

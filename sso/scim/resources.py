@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
-from scim2_models import Group, InvalidValueException
+from scim2_models import InvalidValueException
 
 from sso.models import ScimGroup, ScimUser
 from sso.scim.entries import Entry
-from sso.scim.protocol import UserResource
+from sso.scim.protocol import Group, UserResource
 from sso.selectors.scim import Related
 from sso.services.scim_groups import GroupEntry
 
 MAX_ATTRIBUTES = 64 * 1024
 """So many bytes of JSON about one person are kept at most."""
 _APART = (
-    *("id", "meta", "userName", "externalId", "active", "groups"),
+    *("id", "meta", "userName", "externalId", "groups"),
     # Nobody signs in by a password that a directory knows, so it is kept nowhere.
     "password",
 )
@@ -31,7 +32,6 @@ def user_resource(row: ScimUser, groups: Sequence[Related] = ()) -> Any:
             "id": str(row.pk),
             "externalId": row.external_id or None,
             "userName": row.user_name,
-            "active": row.active,
             "groups": [
                 {
                     "value": str(each.id),
@@ -47,8 +47,8 @@ def user_resource(row: ScimUser, groups: Sequence[Related] = ()) -> Any:
     )
 
 
-def group_resource(row: ScimGroup, members: Sequence[Related] = ()) -> Group:
-    """The group with its people."""
+def group_resource(row: ScimGroup, members: Sequence[UUID] = ()) -> Group:
+    """The group with its people, by their SCIM ids."""
     return Group.model_validate(
         {
             "schemas": [str(Group.__schema__)],
@@ -57,9 +57,8 @@ def group_resource(row: ScimGroup, members: Sequence[Related] = ()) -> Group:
             "displayName": row.group.name,
             "members": [
                 {
-                    "value": str(each.id),
-                    "$ref": f"Users/{each.id}",
-                    "display": each.name,
+                    "value": str(each),
+                    "$ref": f"Users/{each}",
                     "type": "User",
                 }
                 for each in members
@@ -87,7 +86,6 @@ def entry_of(resource: Any) -> Entry:
     return Entry(
         user_name=resource.user_name or "",
         external_id=resource.external_id or "",
-        active=resource.active is not False,
         attributes=attributes,
     )
 

@@ -18,7 +18,6 @@ from scim2_models import (
     ForbiddenException,
     InvalidValueException,
     NotFoundException,
-    NotImplementedException,
     PreconditionFailedException,
     Resource,
     ResourceType,
@@ -105,23 +104,31 @@ class Storage(ScimStorage):
         position: Any = None,
     ) -> SearchPage:
         """One page, in as many queries whatever there is; by the database where it can."""
-        if len(resource_types) != 1:
-            raise NotImplementedException(detail="Search /Users or /Groups, not both at once.")
-        rows = self._rows(resource_types[0])
         first = search_request.start_index_0 or 0
         last = first + (search_request.count or 0)
-        if search_request.filter is not None:
-            attributes = USER_ATTRIBUTES if resource_types[0].name == USERS else GROUP_ATTRIBUTES
-            asked = condition(search_request.filter.ast, attributes)
-            if asked is None:
-                return self._scan(rows, search_request.filter, first, last)
-            rows = rows.filter(asked)
-        page = list(rows[first:last])
-        return SearchPage(rows.count(), self._resources(page, search_request))
+        total, found = 0, []
+        for resource_type in resource_types:
+            # Where the page begins and ends among the resources of this type.
+            span = slice(max(0, first - total), max(0, last - total))
+            page = self._page(resource_type, search_request, span)
+            total += page.total or 0
+            found += page.resources
+        return SearchPage(total, found)
 
-    def _scan(
-        self, rows: QuerySet[Any], wanted: ScimFilter[Any], first: int, last: int
+    def _page(
+        self, resource_type: ResourceType, search_request: SearchRequest[Any], span: slice
     ) -> SearchPage:
+        rows = self._rows(resource_type)
+        wanted = search_request.filter
+        if wanted is not None:
+            is_user = resource_type.name == USERS
+            asked = condition(wanted.ast, USER_ATTRIBUTES if is_user else GROUP_ATTRIBUTES)
+            if asked is None:
+                return self._scan(rows, wanted, span)
+            rows = rows.filter(asked)
+        return SearchPage(rows.count(), self._resources(list(rows[span]), search_request))
+
+    def _scan(self, rows: QuerySet[Any], wanted: ScimFilter[Any], span: slice) -> SearchPage:
         found = list(rows[: MAX_SCANNED + 1])
         if len(found) > MAX_SCANNED:
             raise TooManyException(
@@ -130,7 +137,7 @@ class Storage(ScimStorage):
             )
         # Against every attribute, also those that the answer leaves out.
         matching = [each for each in self._resources(found, None) if wanted.match(each)]
-        return SearchPage(len(matching), matching[first:last])
+        return SearchPage(len(matching), matching[span])
 
     def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
         """Make a person or a group by what was sent."""

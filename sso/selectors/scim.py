@@ -59,7 +59,7 @@ def groups_of(connection: Connection) -> QuerySet[ScimGroup]:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """One side of a membership as the other one shows it: SCIM id and name."""
+    """A group as its people show it: SCIM id and name."""
 
     id: UUID
     name: str
@@ -85,27 +85,19 @@ def groups_by_user(
 
 def members_by_group(
     connection: Connection, groups: Collection[ScimGroup]
-) -> dict[UUID, list[Related]]:
-    """Which of the directory's people are in each of its groups, in the order they came in.
+) -> dict[UUID, list[UUID]]:
+    """The SCIM ids of the people in each of the directory's groups, in the order they came in.
 
     People whom owners put there while the directory was switched off it does not know. Two queries.
     """
-    rows = list(
-        GroupMembership.objects.filter(group_id__in=[group.group_id for group in groups])
-        .order_by("pk")
-        .values_list("group_id", "user_id")
+    places = GroupMembership.objects.filter(group_id__in=[group.group_id for group in groups])
+    known = dict(
+        ScimUser.objects.filter(
+            connection=connection, user_id__in=places.values("user_id")
+        ).values_list("user_id", "pk")
     )
-    known = {
-        user_id: Related(pk, name)
-        for pk, user_id, name in ScimUser.objects.filter(
-            connection=connection,
-            user_id__in=GroupMembership.objects.filter(
-                group_id__in=[group.group_id for group in groups]
-            ).values("user_id"),
-        ).values_list("pk", "user_id", "user_name")
-    }
-    found: dict[UUID, list[Related]] = defaultdict(list)
-    for group_id, user_id in rows:
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    for group_id, user_id in places.order_by("pk").values_list("group_id", "user_id"):
         if user_id in known:
             found[group_id].append(known[user_id])
     return found

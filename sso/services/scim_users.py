@@ -73,8 +73,8 @@ def create_scim_user(*, actor: Actor, connection: Connection, entry: Entry) -> S
         user=user,
         user_name=entry.user_name,
         external_id=entry.external_id,
-        active=entry.active,
-        attributes=entry.attributes,
+        active=entry.active is not False,
+        attributes={**entry.attributes, "active": entry.active is not False},
     )
     _save(row)
     is_new = add_member(actor=actor, organization_id=connection.organization_id, user=user)
@@ -96,9 +96,10 @@ def update_scim_user(
 ) -> ScimUser:
     """Have the person be as the entry says.
 
-    Another address moves the person's account to it, where both are in the organization's own
-    domains. Roles in the entry become the person's only ones; an entry that names none any more
-    brings back the connection's default ones.
+    Who does not say whether the person is active leaves that as it is. Another address moves the
+    person's account to it, where both are in the organization's own domains. Roles in the entry
+    become the person's only ones; an entry that names none any more brings back the connection's
+    default ones.
 
     Raises:
         NotFound: the directory keeps nobody of that id.
@@ -109,7 +110,7 @@ def update_scim_user(
     """
     _lock(actor, connection)
     row = _found(connection, scim_user_id)
-    before = Entry(row.user_name, row.external_id, row.active, row.attributes)
+    before = Entry(row.user_name, row.external_id, row.attributes)
     if entry == before:
         return row
     _check_text(entry)
@@ -120,11 +121,12 @@ def update_scim_user(
         row.user.name = entry.name
         row.user.save(update_fields=["name"])
     row.user_name, row.external_id = entry.user_name, entry.external_id
-    row.active, row.attributes = entry.active, entry.attributes
+    row.attributes = entry.attributes
+    was_active, row.active = row.active, row.active if entry.active is None else entry.active
     row.version += 1
     _save(row)
     # Somebody who left by themselves comes in again once the directory says so.
-    is_new = entry.active and add_member(
+    is_new = row.active and add_member(
         actor=actor, organization_id=connection.organization_id, user=row.user
     )
     specs = _specs(connection, entry)
@@ -132,7 +134,7 @@ def update_scim_user(
         apply_exact(
             actor=actor, connection=connection, user=row.user, specs=specs or _defaults(connection)
         )
-    if entry.active != before.active:
+    if row.active != was_active:
         _set_active(actor, row)
     _record(EventType.SCIM_USER_UPDATED, actor, row, before)
     return row
@@ -309,10 +311,10 @@ def _record(event: EventType, actor: Actor, row: ScimUser, before: Entry | None 
         pairs = {
             "user_name": (before.user_name, row.user_name),
             "external_id": (before.external_id, row.external_id),
-            "enabled": (before.active, row.active),
+            "enabled": (before.active, row.attributes.get("active")),
             "roles": (
                 list(before.role_values),
-                list(Entry(row.user_name, "", row.active, row.attributes).role_values),
+                list(Entry(row.user_name, "", row.attributes).role_values),
             ),
         }
         changes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -33,12 +33,17 @@ class Directory:
     token: str
     client: Client = field(default_factory=Client)
 
+    @property
+    def path(self) -> str:
+        """Where the directory's resources are."""
+        return f"/scim/v2/{self.connection.pk}"
+
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send a request; `body` as JSON, or as it is where it is bytes."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
         return self.client.generic(
             method,
-            f"/scim/v2/{self.connection.pk}{path}",
+            f"{self.path}{path}",
             data,
             content_type=JSON,
             headers={"authorization": f"Bearer {self.token}", **headers},
@@ -46,7 +51,7 @@ class Directory:
 
     def get(self, path: str, **query: str) -> Any:
         return self.client.get(
-            f"/scim/v2/{self.connection.pk}{path}",
+            f"{self.path}{path}",
             query,
             headers={"authorization": f"Bearer {self.token}"},
         )
