@@ -1,4 +1,4 @@
-"""What time does to single sign-on: domains, metadata, certificates.
+"""What time does to single sign-on: domains, metadata, certificates, sign-ins.
 
 Every task may run twice or be lost: rows say what is to be done, and the schedule asks again.
 """
@@ -12,7 +12,7 @@ from celery import shared_task
 from celery.app.task import Task
 from kombu.exceptions import OperationalError
 
-from sso import domain_checks, expiry, metadata_source
+from sso import domain_checks, expiry, housekeeping, metadata_source
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,15 @@ def warn_of_expiry() -> None:
 def forget_old_setup_links() -> None:
     """Delete set-up links that ended long ago."""
     expiry.forget_old_links()
+
+
+@shared_task
+def forget_sign_ins() -> None:
+    """Delete what is left of sign-ins, each kind by itself."""
+    housekeeping.forget_requests()
+    housekeeping.forget_used_assertions()
+    housekeeping.forget_attempts()
+    housekeeping.forget_sessions()
 
 
 def _ask(task: Task[[str], None], pk: UUID) -> None:

@@ -318,6 +318,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 24 * 3600.0,
         "options": {"expires": 3600},
     },
+    "forget-sign-ins": {
+        "task": "sso.tasks.forget_sign_ins",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "recheck-domains": {
         "task": "sso.tasks.recheck_domains",
         "schedule": 600.0,
