@@ -9,7 +9,9 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from django.utils import timezone
 
-from orgs.models import Organization, User
+from orgs.models import Membership, Organization, PrincipalType, User
+from orgs.permissions import Role
+from orgs.services.bindings import bind_role
 from sso.models import BreakGlassAccess, Connection, IdpCertificate
 from sso.services.break_glass import name_owner
 from sso.services.enforcement import enforce
@@ -25,6 +27,19 @@ PAGE = "/sso/break-glass/"
 def give_factor(user: User) -> None:
     """An authenticator app whose codes `tests.orgs.accounts.code(SECRET)` makes."""
     TOTP.activate(user, SECRET)
+
+
+def own(organization: Organization, user: User, *, join: bool = False) -> None:
+    """Make the person an owner; with `join`, a member first."""
+    if join:
+        Membership.objects.create(user=user, organization=organization)
+    bind_role(
+        actor=SYSTEM,
+        organization_id=organization.pk,
+        principal=(PrincipalType.USER, user.pk),
+        role=Role.ORG_OWNER,
+        resource_id=organization.pk,
+    )
 
 
 def recovery_code(user: User) -> str:

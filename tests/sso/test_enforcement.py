@@ -27,15 +27,12 @@ from orgs.errors import (
 from orgs.models import (
     Membership,
     Organization,
-    PrincipalType,
     RoleBinding,
     SecurityBaseline,
     User,
 )
-from orgs.permissions import Role
 from orgs.selectors.bindings import actor_for
 from orgs.selectors.owners import owners_of
-from orgs.services.bindings import bind_role
 from sso.models import BreakGlassAccess, BreakGlassOwner, Connection, Domain, Identity
 from sso.services.break_glass import remove_owner
 from sso.services.connections import update_connection
@@ -45,7 +42,7 @@ from tests.factories import SYSTEM, make_member, make_user
 from tests.orgs.accounts import AUTHENTICATE, Clock, code, events, is_signed_in, received
 from tests.orgs.racing import at_once
 from tests.pages import Browser
-from tests.sso.emergencies import SECRET, exercise, give_factor, make_ready, make_required
+from tests.sso.emergencies import SECRET, exercise, give_factor, make_ready, make_required, own
 from tests.sso.support import make_connection
 
 State = Connection.State
@@ -177,17 +174,6 @@ class ReadinessTests:
         actor = cast.actor(cast.alice)
         with django_assert_max_num_queries(20):
             readiness(actor=actor, connection_id=connection.pk)
-
-
-def own(organization: Organization, user: User) -> None:
-    """Make the person an owner."""
-    bind_role(
-        actor=SYSTEM,
-        organization_id=organization.pk,
-        principal=(PrincipalType.USER, user.pk),
-        role=Role.ORG_OWNER,
-        resource_id=organization.pk,
-    )
 
 
 class EnforceTests:
