@@ -136,8 +136,8 @@ def show(
 
 
 def status_of(context: Mapping[str, object]) -> int:
-    """422 where the context has a form that was sent and refused."""
-    refused = any(
+    """422 where the context has a form that was sent and refused, or says `refused`."""
+    refused = bool(context.get("refused")) or any(
         getattr(each, "is_bound", False) and getattr(each, "errors", None)
         for each in context.values()
     )

@@ -88,9 +88,7 @@ def domain(request: PageRequest, organization_id: UUID, domain_id: UUID) -> Http
         "refused": refused,
         "is_in_use": _is_in_use(found),
     }
-    return render(
-        request, "sso/domains/detail.html", context, status=422 if refused else status_of(context)
-    )
+    return render(request, "sso/domains/detail.html", context, status=status_of(context))
 
 
 @require_http_methods(FORM_METHODS)
@@ -113,7 +111,7 @@ def domain_remove(request: PageRequest, organization_id: UUID, domain_id: UUID) 
         "is_in_use": _is_in_use(found),
         "refused": refused,
     }
-    return render(request, "sso/domains/remove.html", context, status=422 if refused else 200)
+    return render(request, "sso/domains/remove.html", context, status=status_of(context))
 
 
 def _domain_for(request: PageRequest, organization_id: UUID, domain_id: UUID) -> Domain:

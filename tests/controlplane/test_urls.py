@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,9 +18,12 @@ from keys.forms import new_token
 from orgs.models import PrincipalType, User
 from orgs.permissions import Role
 from orgs.services.bindings import bind_role
+from sso.models import Attempt, Connection, Identity, Purpose, ScimToken
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_member, make_project
 from tests.pages import Browser, hidden_value
+from tests.sso import idp
+from tests.sso.support import make_connection, make_domain
 
 # What each kind of person gets. Project roles are held by members of the organization.
 PEOPLE = (
@@ -53,7 +57,40 @@ PAGES: dict[str, tuple[str, str]] = {
     ),
     f"{PROJECT}indexes/": ("in - ok - - - ok ok no ok ok ok ok no no", ""),
 }
-MEANING = {"in": 302, "to": 302, "ok": 200, "no": 403, "-": 404}
+SSO = f"{ORG}sso/"
+CONNECTION = f"{SSO}connections/<uuid:connection_id>/"
+# Pages of single sign-on, for owners only: what they get by GET, then by POST with this form.
+SSO_PAGES = {
+    SSO: ("ok", ""),
+    f"{SSO}new/": ("ok", "to"),
+    f"{SSO}domains/": ("ok", "bad"),
+    f"{SSO}domains/<uuid:domain_id>/": ("ok", "ok"),
+    f"{SSO}domains/<uuid:domain_id>/remove/": ("ok", "to"),
+    f"{SSO}break-glass/": ("ok", "ok"),
+    CONNECTION: ("ok", ""),
+    f"{CONNECTION}identity-provider/": ("ok", "bad"),
+    f"{CONNECTION}setup-link/": ("ok", "ok"),
+    f"{CONNECTION}state/": ("to", "to"),
+    f"{CONNECTION}switch-off/": ("ok", "to"),
+    f"{CONNECTION}delete/": ("ok", "to"),
+    f"{CONNECTION}settings/": ("ok", "bad"),
+    f"{CONNECTION}roles/": ("ok", "bad"),
+    f"{CONNECTION}certificates/": ("ok", "bad"),
+    f"{CONNECTION}certificates/<uuid:certificate_id>/remove/": ("ok", "to"),
+    f"{CONNECTION}log/": ("ok", ""),
+    f"{CONNECTION}log/<uuid:attempt_id>/": ("ok", ""),
+    f"{CONNECTION}people/": ("ok", ""),
+    f"{CONNECTION}people/<uuid:identity_id>/unlink/": ("ok", "to"),
+    f"{CONNECTION}scim/": ("ok", "ok"),
+    f"{CONNECTION}scim/<uuid:token_id>/revoke/": ("ok", "to"),
+    f"{CONNECTION}require/": ("ok", "bad"),
+    f"{CONNECTION}relax/": ("to", "to"),
+}
+PAGES |= {
+    route: (f"in - {get}{' no' * 12}", f"in - {post}{' no' * 12}" if post else "")
+    for route, (get, post) in SSO_PAGES.items()
+}
+MEANING = {"in": 302, "to": 302, "ok": 200, "bad": 422, "no": 403, "-": 404}
 RESET_LINK = "^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[0-9A-Za-z-]+)/$"
 # Pages of the sign-in and of one's own account, for which roles don't matter: tests/orgs/test_*.py.
 ACCOUNT = {
@@ -89,6 +126,22 @@ ACCOUNT = {
     "accounts/sessions/<int:session_id>/end/",
     "healthz",
     "api/openapi.json",
+}
+# Where people sign in by an identity provider, or in an emergency: tests/sso.
+SIGN_IN = {
+    "sso/",
+    "sso/<uuid:connection_id>/acs",
+    "sso/<uuid:connection_id>/callback",
+    "sso/<uuid:connection_id>/finish/",
+    "sso/<uuid:connection_id>/leave/",
+    "sso/<uuid:connection_id>/login",
+    "sso/<uuid:connection_id>/metadata",
+    "sso/<uuid:connection_id>/sls",
+    "sso/<uuid:connection_id>/test",
+    "sso/break-glass/",
+    "sso/break-glass/<uuid:access_id>/",
+    "sso/organizations/<uuid:organization_id>/",
+    "sso/setup/<str:token>/",
 }
 # Programs show a key there; a person's session counts for nothing: tests/indexes.
 API = {
@@ -196,7 +249,9 @@ class World:
     def path(self, route: str) -> str:
         """The route with our organization, project and a key."""
         key, _ = make_key(self.cast.project)
+        rows = self.single_sign_on() if route in SSO_PAGES else {}
         for pattern, value in {
+            **rows,
             "<uuid:organization_id>": self.cast.organization.pk,
             "<uuid:project_id>": self.cast.project.pk,
             "<uuid:key_id>": key.pk,
@@ -209,9 +264,30 @@ class World:
             route = route.replace(pattern, str(value))
         return f"/{route}"
 
-    def form(self) -> dict[str, object]:
-        """What satisfies every form."""
+    def single_sign_on(self) -> dict[str, object]:
+        """A connection by the name of a key, a domain, and a row of every kind that it has."""
+        found = make_connection(self.cast.organization, name="key", state=Connection.State.DRAFT)
+        domain = make_domain(self.cast.organization, f"{uuid.uuid4().hex}.example")
+        certificate = idp.add_certificate(found, idp.pair())
+        line = Attempt.objects.create(connection=found, purpose=Purpose.SIGN_IN, code="ok")
+        identity = Identity.objects.create(
+            connection=found, user=self.people["OrgMember"], uid="bob", opens_sessions=True
+        )
+        token = ScimToken.objects.create(connection=found, lookup=uuid.uuid4().hex[:10])
         return {
+            "<uuid:connection_id>": found.pk,
+            "<uuid:domain_id>": domain.pk,
+            "<uuid:certificate_id>": certificate.pk,
+            "<uuid:attempt_id>": line.pk,
+            "<uuid:identity_id>": identity.pk,
+            "<uuid:token_id>": token.pk,
+        }
+
+    def form(self) -> dict[str, object]:
+        """What satisfies every form, or is refused by it."""
+        return {
+            "protocol": "saml",
+            "how": "metadata",
             "name": "key",
             "confirm": "key",
             "roles": ["DataPlaneViewer"],
@@ -243,7 +319,7 @@ def world(cast: Cast) -> World:
 
 class CompletenessTests:
     def test_every_url_is_in_one_table(self) -> None:
-        listed = [*PAGES, *ACCOUNT, *API, *OAUTH, *ADMIN]
+        listed = [*PAGES, *ACCOUNT, *SIGN_IN, *API, *OAUTH, *ADMIN]
         assert sorted(set(routes())) == sorted(listed)
 
     def test_every_row_has_every_person(self) -> None:
@@ -377,7 +453,10 @@ class SecretsInLogsTests:
 
 
 class QueryTests:
-    @pytest.mark.parametrize("route", [route for route in PAGES if route])
+    # Those of single sign-on: tests/sso/test_console.py.
+    @pytest.mark.parametrize(
+        "route", [route for route in PAGES if route and route not in SSO_PAGES]
+    )
     def test_more_rows_take_no_more_queries(
         self,
         world: World,

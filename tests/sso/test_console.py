@@ -419,7 +419,7 @@ class CertificateTests:
         idp.install(found)
         only = found.certificates.get()
         answer = owner.post(page_of(found, "certificate_remove", only.pk))
-        assert answer.status_code == 200
+        assert answer.status_code == 422
         assert 'role="alert"' in answer.content.decode()
         assert found.certificates.count() == 1
 
@@ -544,7 +544,7 @@ class DomainTests:
 
     def test_is_assigned_and_removed(self, cast: Cast, owner: Browser) -> None:
         domain = make_domain(cast.organization, "acme.example")
-        found = make_connection(cast.organization)
+        found = make_connection(cast.organization, state=State.TESTING)
         page = reverse("sso:domain", args=[cast.organization.pk, domain.pk])
         owner.post(page, {"act": "assign", "connection": str(found.pk)})
         domain.refresh_from_db()
@@ -554,6 +554,17 @@ class DomainTests:
         assert owner.get(remove).status_code == 200
         assert owner.post(remove).status_code == 302
         assert not Domain.objects.exists()
+
+    def test_the_last_domain_of_a_connection_in_use_stays(
+        self, cast: Cast, owner: Browser
+    ) -> None:
+        found = make_connection(cast.organization, domains=["acme.example"])
+        domain = found.domains.get()
+        remove = reverse("sso:domain_remove", args=[cast.organization.pk, domain.pk])
+        answer = owner.post(remove)
+        assert answer.status_code == 422
+        assert 'role="alert"' in answer.content.decode()
+        assert Domain.objects.exists()
 
     def test_a_connection_of_others_is_no_choice(self, cast: Cast, owner: Browser) -> None:
         domain = make_domain(cast.organization, "acme.example")
@@ -592,7 +603,7 @@ class EnforcementTests:
     def test_what_is_not_ready_is_refused_with_the_reason(self, cast: Cast, owner: Browser) -> None:
         found = make_connection(cast.organization)
         answer = owner.post(page_of(found, "require"))
-        assert answer.status_code == 200
+        assert answer.status_code == 422
         assert 'role="alert"' in answer.content.decode()
         found.refresh_from_db()
         assert found.state == State.ACTIVE
