@@ -35,7 +35,9 @@ class IdentityProviders(Protocol):
         """
 
     def sign_in_page(self, organization_id: UUID) -> str:
-        """The page of ours that leads to the organization's sign-in."""
+        """The page of ours that leads to the organization's sign-in; with `?fresh=1` it has the
+        identity provider ask anew who is there.
+        """
 
     def manager_of(self, organization_id: UUID, user_id: UUID) -> str:
         """What decides on the person's roles in the organization, such as `the SCIM directory of

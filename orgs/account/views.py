@@ -352,7 +352,8 @@ class Reauthenticate(account.ReauthenticateView):  # type: ignore[misc]  # no ty
         """
         if entrance := _entrance_of(request):
             next_path = self.get_next_url() or "/"
-            return redirect(f"{entrance}?{urlencode({REDIRECT_FIELD_NAME: next_path})}")
+            query = urlencode({REDIRECT_FIELD_NAME: next_path, "fresh": "1"})
+            return redirect(f"{entrance}?{query}")
         if _has_nothing_to_show(request):
             minutes = settings.TAMARACK_REAUTH_SECONDS // 60
             raise Forbidden(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from orgs.actors import Actor
+from orgs.actors import Actor, Bar
 from orgs.errors import no_such
 from orgs.models import Membership, Organization, PrincipalType, User
 from orgs.permissions import Permission, authorize, permissions_of
@@ -41,13 +41,13 @@ def get_organization(actor: Actor, organization_id: UUID) -> Organization:
     return organization
 
 
-def organizations_barring(actor: Actor) -> list[tuple[Organization, str]]:
-    """The organizations whose security baseline the actor does not meet, by name, with the reason
-    and the way out. One query, none where there are none.
+def organizations_barring(actor: Actor) -> list[tuple[Organization, Bar]]:
+    """The organizations that don't let the actor in as it came, by name, with the reason and the
+    way out. One query, none where there are none.
     """
-    reasons = {bar.organization_id: bar.reason for bar in actor.bars}
-    found = Organization.objects.filter(pk__in=reasons) if reasons else []
-    return [(organization, reasons[organization.pk]) for organization in found]
+    bars = {bar.organization_id: bar for bar in actor.bars}
+    found = Organization.objects.filter(pk__in=bars) if bars else []
+    return [(organization, bars[organization.pk]) for organization in found]
 
 
 def seats_taken(organization_id: UUID) -> int:

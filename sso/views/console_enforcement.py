@@ -45,7 +45,8 @@ def require(request: PageRequest, organization_id: UUID, connection_id: UUID) ->
     context: dict[str, object] = {"refused": ""}
     if request.method == "POST":
         try:
-            enforce(actor=request.actor, connection_id=found.pk)
+            own_session = request.session.session_key or ""
+            enforce(actor=request.actor, connection_id=found.pk, keep=own_session)
         except Refused as error:
             context["refused"] = reason_of(error)
         else:

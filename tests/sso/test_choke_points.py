@@ -332,7 +332,7 @@ class ReauthenticationTests:
 
     def test_people_of_the_domain_prove_it_there(self, cast: Cast, required: Connection) -> None:
         answer = by_sso(cast.bob, required).get(self.PAGE)
-        entrance = f"/sso/organizations/{cast.organization.pk}/?next=%2Faccounts%2F2fa%2F"
+        entrance = f"/sso/organizations/{cast.organization.pk}/?next=%2Faccounts%2F2fa%2F&fresh=1"
         assert answer["Location"] == entrance
 
     def test_so_do_people_without_a_password(self, cast: Cast) -> None:
@@ -381,3 +381,12 @@ class SecondFactorTests:
 def test_a_ready_connection_alone_refuses_nobody(cast: Cast) -> None:
     make_ready(cast.organization, cast.alice)
     assert Browser().sign_in("bob@example.com").status_code == 302
+
+
+class HomeTests:
+    def test_it_leads_into_an_organization_that_bars(
+        self, cast: Cast, required: Connection
+    ) -> None:
+        page = Browser(cast.bob).get("/").content.decode()
+        assert f'href="/sso/organizations/{cast.organization.pk}/"' in page
+        assert "Sign in through Acme" in page
