@@ -60,7 +60,7 @@ def parse(message: bytes, *roots: str) -> etree._Element:
     except (etree.XMLSyntaxError, ValueError) as error:
         raise broken("xml", f"The message is not well-formed XML: {shortened(error)}") from None
     info = root.getroottree().docinfo
-    if info.internalDTD is not None or info.doctype:
+    if info.internalDTD is not None:
         raise broken("dtd", "The message has a document type.")
     if (info.encoding or "utf-8").lower() not in _ENCODINGS:
         raise broken("encoding", f"The message is encoded in {shortened(info.encoding)}.")

@@ -165,7 +165,11 @@ def _parsed(xml: bytes) -> etree._Element:
             f"The metadata is not well-formed XML ({shown(error)}). {wanted}"
         ) from None
     info = root.getroottree().docinfo
-    if info.doctype or (info.encoding or "utf-8").lower() not in {"utf-8", "us-ascii", "ascii"}:
+    if info.internalDTD is not None or (info.encoding or "utf-8").lower() not in {
+        "utf-8",
+        "us-ascii",
+        "ascii",
+    }:
         raise InvalidArgument(f"The metadata is not plain UTF-8. {wanted}")
     return root
 
