@@ -396,13 +396,13 @@ class TestKeepingFresh:
         assert metadata_source.due() == []
 
     def test_an_address_that_changed_meanwhile_decides(
-        self, fetched: Connection, place: HttpReceiver
+        self, fetched: Connection, place: HttpReceiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def answer(_: Received) -> tuple[int, dict[str, str], bytes]:
-            Connection.objects.update(metadata_url="http://127.0.0.1:9/other")
-            return 200, {}, idp.metadata(ENTITY, idp.pair("late"))
+        def slow(url: str) -> bytes:
+            Connection.objects.update(metadata_url="https://idp.example/other")
+            return idp.metadata(ENTITY, idp.pair("late"))
 
-        place.answer = answer
+        monkeypatch.setattr(metadata_source, "fetch", slow)
         before = fingerprints(fetched)
         assert fingerprints(refresh(fetched)) == before
 
