@@ -7,7 +7,7 @@ is believed because of the TLS certificate of the place that the organization's 
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from sso.checks import check_https
 from sso.models import Connection, IdpCertificate
 from sso.notices import mail_owners
 from sso.saml.metadata import IdpMetadata, parse_idp_metadata
-from sso.trail import record_change, save_change
+from sso.trail import forget_people, record_change, save_change
 
 EVERY = timedelta(hours=1)
 MAX_BYTES = 512 * 1024
@@ -104,8 +104,8 @@ def take_over(actor: Actor, connection: Connection, found: IdpMetadata, *, actio
     """Have the connection be as the metadata says; whether anything changed. The row is locked.
 
     Certificates that are new are believed from now on. Those that came by metadata before and are
-    gone from it are not any more, unless none would be left that is not over; those that people
-    gave stay, but not those of another identity provider.
+    gone from it are not any more; those that people gave stay. Where the identity provider is
+    another one, nothing stays of the one before: no certificate, and nobody whom it named.
 
     Raises:
         InvalidArgument: no certificate that can be relied on, or an address that can't be used.
@@ -130,7 +130,9 @@ def take_over(actor: Actor, connection: Connection, found: IdpMetadata, *, actio
     }
     is_other = bool(connection.idp_entity_id) and "idp_entity_id" in changes
     before = sorted(connection.certificates.values_list("fingerprint", flat=True))
-    _replace_certificates(connection, published, is_other=is_other, now=now)
+    if is_other:
+        forget_people(connection)
+    _replace_certificates(connection, published, is_other=is_other)
     after = sorted(connection.certificates.values_list("fingerprint", flat=True))
     if before != after:
         changes["fingerprint"] = (before, after)
@@ -153,7 +155,7 @@ def take_over(actor: Actor, connection: Connection, found: IdpMetadata, *, actio
 
 
 def _replace_certificates(
-    connection: Connection, published: list[ReadCertificate], *, is_other: bool, now: datetime
+    connection: Connection, published: list[ReadCertificate], *, is_other: bool
 ) -> None:
     rows = connection.certificates
     if is_other:

@@ -34,6 +34,17 @@ def save_change(connection: Connection, *, decides: bool) -> None:
         ) from error
 
 
+def forget_people(connection: Connection) -> int:
+    """Have nobody be linked any more, as the identity provider is another one from now on; how many
+    were.
+
+    The same id may be somebody else's there. People are found by their addresses at their next
+    sign-in.
+    """
+    count, _ = connection.identities.all().delete()
+    return count
+
+
 def record_change(
     event: EventType,
     actor: Actor,

@@ -24,9 +24,11 @@ from sso.services.enforcement import relax
 from sso.services.roles import check_default_roles, check_mappings, check_roles_mode
 from sso.services.sessions import end_sessions_of
 from sso.services.sp_keys import new_sp_key
-from sso.trail import record_change, save_change
+from sso.trail import forget_people, record_change, save_change
 
 MAX_CONNECTIONS = 10
+_PROVIDER = ("idp_entity_id", "issuer")
+"""What says which identity provider it is."""
 Protocol, State = Connection.Protocol, Connection.State
 ALLOWED: Mapping[Connection.State, frozenset[Connection.State]] = {
     State.DRAFT: frozenset({State.TESTING, State.DISABLED}),
@@ -84,8 +86,9 @@ def update_connection(
 ) -> Connection:
     """Change fields of a connection; which there are says `sso.checks`.
 
-    Another issuer needs the client secret with it: the one at hand is for the issuer that it was
-    given for, and goes nowhere else.
+    Another entity ID or issuer is another identity provider: whom the one before named is linked no
+    more. Another issuer needs the client secret with it: the one at hand is for the issuer that it
+    was given for, and goes nowhere else.
 
     Args:
         changes: field to value; `client_secret` among them, which is kept wrapped.
@@ -95,7 +98,8 @@ def update_connection(
         NotFound, PermissionDenied: the actor may not configure the connection, gives a role that
             can do more than the actor, or the plan has no roles from the identity provider.
         InvalidArgument: a field that is unknown or breaks its rule.
-        FailedPrecondition: people sign in by it, or test it, and would not be able to any more.
+        FailedPrecondition: people sign in by it, or test it, and would not be able to any more; or
+            they sign in by it, and it would be with another identity provider.
         AlreadyExists: another connection of the organization has the entity ID.
     """
     connection = connection_to_change(actor, connection_id)
@@ -122,6 +126,7 @@ def update_connection(
     if not changed:
         return connection
     _check_stays_complete(connection)
+    _check_stays_the_same(connection, changed)
     save_change(connection, decides=bool(changed.keys() & DECIDING))
     record_change(EventType.SSO_CONNECTION_UPDATED, actor, connection, changes=changed)
     return connection
@@ -185,6 +190,25 @@ def wrapped_client_secret(connection: Connection, secret: str) -> str:
         return ""
     context = {"purpose": "oidc-client-secret", "connection": str(connection.pk)}
     return provider().wrap(secret.encode(), context=context).dump()
+
+
+def _check_stays_the_same(
+    connection: Connection, changed: Mapping[str, tuple[object, object]]
+) -> None:
+    """Where the identity provider is another one, forget the people of the one before.
+
+    Raises:
+        FailedPrecondition: people sign in by it now.
+    """
+    was = [before for name in _PROVIDER if (before := changed.get(name, ("",))[0])]
+    if not was:
+        return
+    if connection.is_usable:
+        raise FailedPrecondition(
+            f"People sign in by {connection.name} with {shown(was[0])}. For another identity"
+            " provider, make another connection, or switch this one off first."
+        )
+    forget_people(connection)
 
 
 def _check_stays_complete(connection: Connection) -> None:

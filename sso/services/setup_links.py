@@ -19,7 +19,8 @@ from sso.metadata_source import read, take_over
 from sso.models import Connection, SetupLink
 from sso.notices import mail_owners
 from sso.services.certificates import add_to
-from sso.services.changing import connection_to_change, record_change, save_change
+from sso.services.changing import connection_to_change
+from sso.trail import forget_people, record_change, save_change
 
 OPEN_FOR = timedelta(hours=72)
 MAX_TOKEN = 100
@@ -143,6 +144,8 @@ def _enter(
         for name, value in values.items()
         if getattr(connection, name) != value
     }
+    if connection.idp_entity_id and "idp_entity_id" in changes:
+        forget_people(connection)
     connection.certificates.all().delete()
     add_to(actor, connection, certificate)
     for name, value in values.items():

@@ -289,6 +289,24 @@ class TestChanging:
         with pytest.raises(AlreadyExists):
             change(owner, draft, idp_entity_id=complete.idp_entity_id)
 
+    @pytest.mark.parametrize("state", [State.ACTIVE, State.ENFORCED])
+    def test_people_keep_their_identity_provider(
+        self, complete: Connection, owner: Actor, state: Connection.State
+    ) -> None:
+        Connection.objects.update(state=state)
+        with pytest.raises(FailedPrecondition, match="another connection"):
+            change(owner, complete, idp_entity_id="urn:other")
+        assert change(owner, complete, sso_url="https://idp.example/moved").sso_url
+
+    def test_ids_of_one_identity_provider_mean_nobody_at_another(
+        self, complete: Connection, owner: Actor, cast: Cast
+    ) -> None:
+        Identity.objects.create(connection=complete, user=cast.bob, uid="1", opens_sessions=True)
+        change(owner, complete, sso_url="https://idp.example/moved")
+        assert Identity.objects.exists()
+        change(owner, complete, idp_entity_id="urn:other")
+        assert not Identity.objects.exists()
+
     def test_one_in_use_stays_complete(self, complete: Connection, owner: Actor) -> None:
         with pytest.raises(FailedPrecondition, match="sign-in address"):
             change(owner, complete, sso_url="")

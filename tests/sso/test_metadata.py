@@ -22,7 +22,7 @@ from orgs.errors import (
 )
 from orgs.models import OutgoingMail
 from sso import metadata_source, tasks
-from sso.models import Connection, IdpCertificate
+from sso.models import Connection, Identity, IdpCertificate
 from sso.services.connections import update_connection
 from sso.services.metadata import import_metadata, set_metadata_url
 from tests.audit.receivers import HttpReceiver, Received, http_receiver, make_certificate
@@ -141,15 +141,18 @@ class TestFiles:
         assert draft.certificates.count() == 1
 
     def test_another_identity_provider_before_it_is_in_use(
-        self, draft: Connection, owner: Actor
+        self, draft: Connection, owner: Actor, cast: Cast
     ) -> None:
         take = partial(import_metadata, actor=owner, connection_id=draft.pk)
         take(xml=idp.metadata())
         idp.add_certificate(draft, idp.pair("by hand"))
+        Identity.objects.create(connection=draft, user=cast.bob, uid="1", opens_sessions=True)
         take(xml=idp.metadata("https://second.example", idp.pair("second")))
         draft.refresh_from_db()
         assert draft.idp_entity_id == "https://second.example"
-        # What the first one signs, by whatever key, is not believed any more.
+        # What the first one signs, by whatever key, is not believed any more, and its ids mean
+        # nobody.
+        assert not draft.identities.exists()
         assert draft.certificates.count() == 1
 
     @pytest.mark.parametrize("state", [State.ACTIVE, State.ENFORCED])
