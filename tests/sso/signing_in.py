@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from django.http import HttpResponse
-
 from orgs.models import Organization
 from sso.models import Connection, SignInRequest
 from tests.pages import Browser
@@ -23,7 +21,7 @@ def ready_connection(
     return made
 
 
-def leave(browser: Browser, url: str) -> tuple[HttpResponse, SignInRequest]:
+def leave(browser: Browser, url: str) -> tuple[Any, SignInRequest]:
     """Be sent to the identity provider; the request that was begun."""
     before = set(SignInRequest.objects.values_list("pk", flat=True))
     answer = browser.get(url)
