@@ -214,6 +214,44 @@ class AddressTests:
             env.address(NAME, "127.0.0.1")
 
 
+class NameServersTests:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("", []),
+            ("192.0.2.53", [("192.0.2.53", 53)]),
+            (
+                " 192.0.2.53:5353 ,[2001:db8::53]:54,",
+                [("192.0.2.53", 5353), ("2001:db8::53", 54)],
+            ),
+            ("2001:db8::53,[::1]", [("2001:db8::53", 53), ("::1", 53)]),
+        ],
+    )
+    def test_addresses_with_and_without_ports(
+        self, monkeypatch: pytest.MonkeyPatch, value: str, expected: list[tuple[str, int]]
+    ) -> None:
+        monkeypatch.setenv(NAME, value)
+        assert env.name_servers(NAME) == expected
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "dns.example",
+            "192.0.2.53:0",
+            "192.0.2.53:65536",
+            "192.0.2.53:",
+            "192.0.2.999",
+            "[::1",
+            "[x]:53",
+            "192.0.2.53 192.0.2.54",
+        ],
+    )
+    def test_anything_else_is_named(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv(NAME, value)
+        with pytest.raises(ImproperlyConfigured, match="is not the address of a name server"):
+            env.name_servers(NAME)
+
+
 class FolderTests:
     def test_a_relative_one_counts_from_here(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
