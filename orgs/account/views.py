@@ -229,8 +229,7 @@ class PasswordResetFromKey(account.PasswordResetFromKeyView):  # type: ignore[mi
     def form_valid(self, form: Any) -> HttpResponse:
         """Password, event and the mail that tells of it, unless the link was used meanwhile."""
         user = User.objects.select_for_update().get(pk=self.reset_user.pk)
-        is_good = UserTokenForm.token_generator.check_token(user, self.key)
-        if not is_good or not keeps_own_password(user):
+        if not UserTokenForm.token_generator.check_token(user, self.key):
             return redirect(self.request.path)
         response: HttpResponse = super().form_valid(form)
         return response

@@ -218,17 +218,18 @@ class EnforceTests:
         outsider = make_member(cast.organization, "dora@elsewhere.example")
         stranger = make_user("zoe@example.com")
         by_password = [sign_in(user) for user in (cast.bob, outsider, stranger)]
-        by_sso = sign_in(cast.bob)
-        session = by_sso.session
-        session["account_authentication_methods"] += [
-            {
-                "method": "sso",
-                "at": time.time(),
-                "organization": str(cast.organization.pk),
-                "until": time.time() + 60,
-            }
-        ]
-        session.save()
+        by_sso, by_old_sso = sign_in(cast.bob), sign_in(cast.bob)
+        for browser, seconds in ((by_sso, 60), (by_old_sso, -1)):
+            session = browser.session
+            session["account_authentication_methods"] += [
+                {
+                    "method": "sso",
+                    "at": time.time(),
+                    "organization": str(cast.organization.pk),
+                    "until": time.time() + seconds,
+                }
+            ]
+            session.save()
         untouched = sign_in(cast.charlie)
         acting = sign_in(cast.alice)
         enforce(
@@ -236,7 +237,7 @@ class EnforceTests:
             connection_id=connection.pk,
             keep=acting.session.session_key or "",
         )
-        assert [is_signed_in(each) for each in by_password] == [False] * 3
+        assert [is_signed_in(each) for each in (*by_password, by_old_sso)] == [False] * 4
         assert [is_signed_in(each) for each in (by_sso, untouched, acting)] == [True] * 3
         assert acting.get(f"/organizations/{cast.organization.pk}/")["Location"].startswith(
             f"/sso/organizations/{cast.organization.pk}/"
