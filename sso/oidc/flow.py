@@ -25,7 +25,8 @@ from sso.errors import Code, SignInRefused
 from sso.identities import VerifiedAssertion
 from sso.models import Connection
 from sso.oidc.claims import person_of
-from sso.oidc.provider import Adapter, client_secret
+from sso.oidc.http import Unanswered
+from sso.oidc.provider import Adapter, Client, client_secret
 from sso.oidc.tokens import Expected, IdToken, verify_id_token
 
 MAX_CODE = 4096
@@ -103,12 +104,7 @@ def assertion_of(
     _check_issuer(_asked(lambda: adapter.openid_config), issuer, connection)
     verifier = _derived(browser_secret, state, "verifier")
 
-    def exchanged() -> dict[str, Any]:
-        client = adapter.get_client(None, adapter.app)
-        found: dict[str, Any] = client.get_access_token(code, verifier)
-        return found
-
-    answer = _asked(exchanged)
+    answer = _asked(lambda: _exchange(adapter, code, verifier))
     access_token = answer["access_token"]
     if not isinstance(access_token, str) or re.fullmatch(r"[!-~]{1,16384}", access_token) is None:
         raise SignInRefused(
@@ -144,6 +140,26 @@ def refused_by(error: str, description: str) -> SignInRefused:
     return SignInRefused(
         Code.IDP_REFUSED, f"The provider answered {shown(error)}: {shown(description)}."
     )
+
+
+def _exchange(adapter: Adapter, code: str, verifier: str) -> dict[str, Any]:
+    """What the token endpoint gives for the code. A provider that knows the client by another way
+    to authenticate says `invalid_client`, and the code is still good.
+    """
+
+    def by(way: bool) -> dict[str, Any]:
+        adapter.basic_auth = way
+        client: Client = adapter.get_client(None, adapter.app)
+        return client.get_access_token(code, verifier)
+
+    *others, last = adapter.ways_to_authenticate()
+    for way in others:
+        try:
+            return by(way)
+        except Unanswered as error:
+            if error.code != "invalid_client":
+                raise
+    return by(last)
 
 
 def _derived(browser_secret: str, state: str, what: str) -> str:

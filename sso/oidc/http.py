@@ -24,7 +24,15 @@ _MAX_URL = 2048
 
 
 class Unanswered(requests.RequestException):
-    """No answer that could be used; the text says why, for the organization's owners."""
+    """No answer that could be used; the text says why, for the organization's owners.
+
+    Attributes:
+        code: the error's name by RFC 6749 that the provider gave; empty: none.
+    """
+
+    def __init__(self, text: str, *, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def safe_session() -> requests.Session:
@@ -67,9 +75,11 @@ class _SafeAdapter(BaseAdapter):
             raise Unanswered(f"{place} answered {MAX_ANSWER} bytes or more.")
         found = _object(answer.body)
         if answer.status != _OK:
+            code = found.get("error") if found is not None else None
+            named = f" {shown(code)}" if code else ""
             raise Unanswered(
-                f"{place} answered {answer.status}{_error_code(found)}; it has to be 200, without a"
-                " redirect."
+                f"{place} answered {answer.status}{named}; it has to be 200, without a redirect.",
+                code=code if isinstance(code, str) else "",
             )
         if found is None:
             raise Unanswered(f"{place} answered no JSON object.")
@@ -109,9 +119,3 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _error_code(found: dict[str, Any] | None) -> str:
-    """The error's name by RFC 6749, which helps to mend the configuration."""
-    code = found.get("error") if found is not None else None
-    return f" {shown(code)}" if isinstance(code, str) else ""

@@ -29,7 +29,6 @@ CACHE_SECONDS = 300
 """How long a discovery document is believed: sign-ins that begin should not each ask for it."""
 _REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _ENDPOINTS = (*_REQUIRED, "userinfo_endpoint")
-_SECRET_METHODS = {"client_secret_basic", "client_secret_post"}
 
 
 class Client(OAuth2Client):  # type: ignore[misc]  # allauth ships no types
@@ -62,6 +61,8 @@ class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth ship
     """The endpoints of one connection's provider."""
 
     client_class = Client
+    # How the secret goes, one of `ways_to_authenticate`.
+    basic_auth = False
 
     def __init__(self, connection: Connection, *, secret: str) -> None:
         super().__init__(request=None, provider_id=str(connection.pk))
@@ -138,24 +139,33 @@ class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth ship
         )
         return found
 
-    @property
-    def basic_auth(self) -> bool:
-        """Whether the secret goes by Basic: what OpenID Connect Discovery has as the default.
+    def ways_to_authenticate(self) -> list[bool]:
+        """How the secret may go, the way to try first first: True by Basic, False in the form.
+
+        Basic is what OpenID Connect Discovery has as the default. Many providers announce both and
+        hold each client to the one that is set for it.
 
         Raises:
             SignInRefused: the provider takes secrets in neither of the two ways.
         """
+        if not self.app.secret:
+            return [False]
         methods = self.openid_config.get(
             "token_endpoint_auth_methods_supported", ["client_secret_basic"]
         )
-        if self.app.secret and not _SECRET_METHODS & set(methods):
+        found = [
+            is_basic
+            for is_basic, name in ((True, "client_secret_basic"), (False, "client_secret_post"))
+            if name in methods
+        ]
+        if not found:
             raise SignInRefused(
                 Code.INVALID_RESPONSE,
-                f"The provider takes client secrets by none of {', '.join(sorted(_SECRET_METHODS))}"
-                f" but by {shown(methods)}.",
+                "The provider takes client secrets neither by client_secret_basic nor by"
+                f" client_secret_post but by {shown(methods)}.",
                 check="client-authentication",
             )
-        return bool(self.app.secret) and "client_secret_post" not in methods
+        return found
 
 
 def client_secret(connection: Connection) -> str:

@@ -183,9 +183,10 @@ def test_an_endpoint_with_a_query_of_its_own_keeps_it(
     [
         (None, True),
         (["client_secret_basic"], True),
-        (["client_secret_post", "client_secret_basic"], False),
+        (["client_secret_post", "client_secret_basic"], True),
+        (["client_secret_post", "private_key_jwt"], False),
     ],
-    ids=["unsaid", "basic", "post"],
+    ids=["unsaid", "basic", "both", "post"],
 )
 def test_the_secret_goes_the_way_that_the_provider_takes(
     provider: Provider, connection: Connection, methods: list[str] | None, in_header: bool
@@ -203,6 +204,31 @@ def test_the_secret_goes_the_way_that_the_provider_takes(
         assert "Authorization" not in headers
         assert form["client_secret"] == ["s3cret:/&+"]
     assert form["grant_type"] == ["authorization_code"]
+
+
+def test_the_other_way_is_tried_where_the_provider_does_not_know_the_client_by_the_first(
+    provider: Provider, connection: Connection
+) -> None:
+    """And no third: a code is not offered again and again."""
+    provider.document = {
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"]
+    }
+
+    def by_form_alone() -> Any:
+        _, headers = provider.issuer.asked["/token"]
+        if "Authorization" in headers:
+            return answered({"error": "invalid_client"}, 401)()
+        return provider.token()
+
+    provider.issuer.answers["/token"] = by_form_alone
+    browser = Browser()
+    sign_in(browser, connection, provider)
+    assert is_signed_in(browser)
+    provider.issuer.answers["/token"] = answered({"error": "invalid_client"}, 401)
+    provider.issuer.paths.clear()
+    other = Browser()
+    assert "sso_idp_unreachable" in sign_in(other, connection, provider).content.decode()
+    assert provider.issuer.paths.count("/token") == 2
 
 
 def test_a_second_sign_in_is_the_same_person_by_sub_whatever_the_address_says(
