@@ -212,7 +212,8 @@ def _name(mapped: Mapping[str, list[str]]) -> str:
     if not parts:
         parts = [mapped[key][0] for key in ("first_name", "last_name") if mapped[key]]
     text = _WHITE.sub(" ", " ".join(parts))
-    return "".join(each for each in text if not _is_hidden(each))[:MAX_NAME].strip()
+    shown = "".join(each for each in text if not _is_hidden(each))
+    return " ".join(shown.split())[:MAX_NAME].strip()
 
 
 def _is_plain(text: str) -> bool:

@@ -101,7 +101,7 @@ def pair(name: str = "idp", *, kind: str = "rsa", bits: int = 2048, days: int = 
 
 
 def certify(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, name: str, *, days: int = 365
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, name: str, *, days: float = 365
 ) -> str:
     """A self-signed certificate in PEM that ends in `days` and began 400 days before that."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
