@@ -6,8 +6,10 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from orgs.entitlements import has
 from orgs.identity_providers import RequiredSignIn, register_identity_providers
 from orgs.models import User
+from orgs.plans import Entitlement
 from orgs.selectors.owners import owners_in_force
 from sso.domain_names import ascii_domain
 from sso.models import Connection, Domain, Identity, ScimGroup, ScimUser
@@ -69,8 +71,10 @@ class _Installed:
             connection__state__in=(State.ACTIVE, State.ENFORCED),
             user_id=user_id,
         )
-        identity = linked.select_related("connection").first()
-        return f"The identity provider {identity.connection.name}" if identity else ""
+        identity = linked.select_related("connection__organization").first()
+        if identity is None or not has(identity.connection.organization, Entitlement.SAML_ROLES):
+            return ""
+        return f"The identity provider {identity.connection.name}"
 
     def manager_of_group(self, group_id: UUID) -> str:
         kept = ScimGroup.objects.filter(group_id=group_id, connection__scim_enabled=True)

@@ -13,16 +13,16 @@ from django.utils import timezone
 from audit.events import EventType
 from audit.models import AuditEvent
 from orgs.actors import Actor
-from orgs.errors import InvalidArgument, NotFound, PermissionDenied
-from orgs.models import CustomRole, Organization, PrincipalType, RoleBinding, User
+from orgs.errors import Aborted, InvalidArgument, NotFound, PermissionDenied
+from orgs.models import CustomRole, Organization, PrincipalType, ResourceType, RoleBinding, User
 from orgs.permissions import Role
 from orgs.selectors.bindings import actor_for
-from orgs.services.bindings import bind_role
+from orgs.services.bindings import bind_role, grant_role
 from projects.models import Project
 from sso.actors import idp_actor
 from sso.errors import Code, SignInRefused
 from sso.identities import VerifiedAssertion
-from sso.models import Connection, ScimUser
+from sso.models import Connection, Identity, ScimUser
 from sso.services.roles import (
     RoleSpec,
     apply_exact,
@@ -335,6 +335,28 @@ class ExactModeTests:
         cast.organization.save()
         sync(self.connection(cast), cast.bob)
         assert held(cast.bob) == {"OrgMember"}
+
+    def test_by_hand_nothing_changes_as_long_as_the_plan_includes_it(self, cast: Cast) -> None:
+        connection = self.connection(cast)
+        Identity.objects.create(
+            connection=connection, user=cast.bob, uid="bob", opens_sessions=True
+        )
+
+        def grant() -> None:
+            grant_role(
+                actor=cast.actor(cast.alice),
+                organization_id=cast.organization.pk,
+                principal=(PrincipalType.USER, cast.bob.pk),
+                role="OrgManager",
+                resource=(ResourceType.ORGANIZATION, None),
+            )
+
+        with pytest.raises(Aborted, match=connection.name):
+            grant()
+        cast.organization.overrides = {"saml_roles": False}
+        cast.organization.save()
+        grant()
+        assert held(cast.bob) == {"OrgMember", "OrgManager"}
 
     def test_what_was_done_is_in_the_audit_trail(self, cast: Cast) -> None:
         connection = self.connection(cast)
