@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import xmlsec
 from lxml import etree
@@ -79,7 +80,7 @@ class Case:
     code: Code | None = None
     check: str = ""
     email: str = MALLORY
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
     at_acs: Code | None = None
 
     def field_for(self, scene: Scene) -> str:
