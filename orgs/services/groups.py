@@ -17,6 +17,7 @@ from orgs.removal import remove_binding
 from orgs.selectors.bindings import not_over
 from orgs.services.bindings import check_bindings_ceiling
 from orgs.services.checks import VersionCheck, any_version, check_name, check_text
+from orgs.services.managed import check_unmanaged_group
 from orgs.services.owners import keeping_an_owner, lock_organization
 
 NAME_LENGTH = 80
@@ -64,10 +65,13 @@ def update_group(
         PermissionDenied: the actor may not change groups there.
         InvalidArgument: a name or description that breaks its rule.
         AlreadyExists: the name is taken, in whatever case.
+        Aborted: a directory decides on the name.
     """
     _authorize(actor, organization_id)
     lock_organization(organization_id)
     group = _found(organization_id, group_id)
+    if name is not None:
+        check_unmanaged_group(actor, group.pk)
     check(group.version)
     before = {"name": group.name, "description": group.description}
     if name is not None:
@@ -94,11 +98,12 @@ def delete_group(
     Raises:
         NotFound: there is no such group.
         PermissionDenied: the actor may not delete groups there.
-        Aborted: the last reachable owner owns the organization through it.
+        Aborted: the last reachable owner owns the organization through it, or a directory keeps it.
     """
     _authorize(actor, organization_id)
     with keeping_an_owner(organization_id):
         group = _found(organization_id, group_id)
+        check_unmanaged_group(actor, group.pk)
         check(group.version)
         for row in _bindings(group):
             remove_binding(
@@ -122,10 +127,12 @@ def add_group_member(
         PermissionDenied: the actor may not change groups there, or the group can do more than the
             actor.
         AlreadyExists: the person is in it.
+        Aborted: a directory decides who is in it.
     """
     _authorize(actor, organization_id)
     lock_organization(organization_id)
     group = _found(organization_id, group_id)
+    check_unmanaged_group(actor, group.pk)
     membership = (
         Membership.objects.select_related("user")
         .filter(organization_id=organization_id, user_id=user_id)
@@ -159,11 +166,13 @@ def remove_group_member(
     Raises:
         NotFound: there is no such group, or the person is not in it.
         PermissionDenied: the actor may not change groups there.
-        Aborted: the person is the last reachable owner, by this group.
+        Aborted: the person is the last reachable owner, by this group, or a directory decides who
+            is in it.
     """
     _authorize(actor, organization_id)
     with keeping_an_owner(organization_id):
         group = _found(organization_id, group_id)
+        check_unmanaged_group(actor, group.pk)
         place = group.memberships.select_related("user").filter(user_id=user_id).first()
         if place is None:
             raise no_such(f"user {user_id} in the group {group_id}")

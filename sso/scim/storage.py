@@ -42,6 +42,7 @@ from sso.services.scim_users import create_scim_user, delete_scim_user, update_s
 
 MAX_SCANNED = 5000
 """So many resources at most are looked at one by one, where the database can't answer a filter."""
+MAX_START = 2**31
 USERS = "User"
 _KINDS: dict[Code, type[SCIMException]] = {
     Code.ABORTED: ConflictException,
@@ -104,7 +105,8 @@ class Storage(ScimStorage):
         position: Any = None,
     ) -> SearchPage:
         """One page, in as many queries whatever there is; by the database where it can."""
-        first = search_request.start_index_0 or 0
+        # No database counts any further.
+        first = min(search_request.start_index_0 or 0, MAX_START)
         last = first + (search_request.count or 0)
         total, found = 0, []
         for resource_type in resource_types:
