@@ -1,4 +1,4 @@
-"""What a sign-in through an identity provider leaves behind when it is complete."""
+"""What a sign-in through an identity provider leaves behind, and who leaves an organization."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from typing import Any
 
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.signals import user_logged_in
+from django.db.models.signals import post_delete
 from django.http import HttpRequest  # noqa: TID251  what allauth's signals carry
 
-from orgs.models import User
-from sso.models import SsoSession
+from orgs.models import Membership, User
+from sso.models import BreakGlassOwner, SsoSession
 
 
 def connect() -> None:
     """Listen. Called once, when the app is ready."""
     user_logged_in.connect(bound_session, dispatch_uid="sso-bound-session")
+    post_delete.connect(forget_name, sender=Membership, dispatch_uid="sso-forget-name")
+
+
+def forget_name(*, instance: Membership, **_: Any) -> None:
+    """Who leaves an organization is not named for its emergencies when they come again."""
+    BreakGlassOwner.objects.filter(
+        organization_id=instance.organization_id, user_id=instance.user_id
+    ).delete()
 
 
 def bound_session(*, request: HttpRequest, user: User, **_: Any) -> None:

@@ -253,6 +253,7 @@ def _come_in(request: HttpRequest, proof: Proof, access: BreakGlassAccess) -> Ht
             "access": str(begun.pk),
             "organization": begun.organization.name,
             "until": f"{begun.expires_at:%H:%M}",
+            "opened": not is_in,
         }
     return response
 
@@ -313,13 +314,13 @@ def access(request: PageRequest, access_id: UUID) -> HttpResponse:
 
 def _end(request: PageRequest, access_id: UUID) -> HttpResponse:
     """End it, and one's own session where the access opened that."""
-    own = request.session.get(BANNER, {}).get("access") == str(access_id)
+    banner = request.session.get(BANNER, {})
     end_access(actor=request.actor, access_id=access_id)
-    if not own:
+    if banner.get("access") != str(access_id):
         messages.success(request, "The access is ended.")
         return redirect("sso:break_glass_access", access_id)
     del request.session[BANNER]
-    if "ends" in request.session:
+    if banner["opened"]:
         get_adapter(request).logout(request)
         return redirect("account_login")
     messages.success(request, "The access is ended.")

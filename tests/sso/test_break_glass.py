@@ -473,6 +473,11 @@ class NamingTests:
                         user_id=cast.alice.pk,
                     )
 
+    def test_who_leaves_and_comes_again_is_not_named(self, cast: Cast) -> None:
+        make_required(cast.organization, cast.alice)
+        Membership.objects.filter(user=cast.alice).delete()
+        assert not BreakGlassOwner.objects.exists()
+
     def test_the_last_way_in_stays_while_single_sign_on_is_required(self, cast: Cast) -> None:
         connection = make_required(cast.organization, cast.alice)
         own(cast.organization, cast.bob)
