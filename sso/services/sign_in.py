@@ -103,9 +103,16 @@ def sign_in(row: SignInRequest, assertion: VerifiedAssertion, *, visitor: Visito
 
 @transaction.atomic
 def enter(
-    row: SignInRequest, assertion: VerifiedAssertion, user: User, *, visitor: Visitor
+    row: SignInRequest,
+    assertion: VerifiedAssertion,
+    user: User,
+    *,
+    may_link: bool,
+    visitor: Visitor,
 ) -> LetIn:
     """Let somebody who is signed in into the organization, too, or note a fresh proof of theirs.
+
+    `may_link`: the person was asked, and has said that both are them.
 
     Raises:
         SignInRefused: the person is no member, or came back as somebody else; nothing has changed.
@@ -115,6 +122,10 @@ def enter(
     identity = find_own_identity(connection, assertion, user)
     _check_place(connection, user)
     if identity is None:
+        if not may_link:
+            raise SignInRefused(
+                Code.REQUEST_OVER, "The link was taken away while the person came back."
+            )
         opens = assertion.email == user.email and owns(connection, user.email, routed=True)
         identity = link(actor, connection, assertion, user, opens_sessions=opens)
     notes = _roles(actor, connection, user, assertion, is_first=False)

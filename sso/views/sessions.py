@@ -30,7 +30,7 @@ def open_session(
     """
     user = request.user
     if isinstance(user, User) and user.pk == let_in.user.pk:
-        add_grant(request, let_in, assertion, is_fresh=True)
+        add_grant(request, let_in, assertion, is_fresh=False)
         return HttpResponseRedirect(next_path or "/")
     if isinstance(user, User):
         logout(request, show_message=False)
@@ -47,8 +47,9 @@ def add_grant(
 ) -> None:
     """Let the person who is signed in into one more organization, or for longer.
 
-    Only the organization that owns the person's address proves who is there (`is_fresh`): to every
-    other one, the proof given before goes on to count from when it was given.
+    `is_fresh`: the identity provider was asked to have the person prove anew who they are. That
+    counts for dangerous acts only where the organization owns the person's address; otherwise the
+    proof given before goes on to count from when it was given.
     """
     user = let_in.user
     before = get_authentication_records(request, user)

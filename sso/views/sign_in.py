@@ -137,6 +137,7 @@ def acs(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     connection = find_connection(connection_id, Connection.Protocol.SAML)
     raw = request.POST.get("SAMLResponse", "")
     row: SignInRequest | None = None
+    assertion: VerifiedAssertion | None = None
     try:
         request_id = in_response_to(raw)
         if request_id or not connection.allows_idp_initiated:
@@ -148,7 +149,7 @@ def acs(request: HttpRequest, connection_id: UUID) -> HttpResponse:
         else:
             handle = requests.accept_assertion(row, assertion)
     except SignInRefused as refused:
-        return refuse_answer(request, connection, row, refused)
+        return refuse_answer(request, connection, row, refused, assertion=assertion)
     return to_result(connection, handle)
 
 
@@ -163,13 +164,15 @@ def refuse_answer(
     connection: Connection,
     row: SignInRequest | None,
     refused: SignInRefused,
+    *,
+    assertion: VerifiedAssertion | None = None,
 ) -> HttpResponse:
     """Say that an answer is not believed. The whole reason of a test waits for the owner who tests;
     everybody else gets the public code.
     """
     if row is None or row.purpose != Purpose.TEST:
         purpose = row.purpose if row else Purpose.SIGN_IN
-        return refuse(request, connection, purpose, refused)
+        return refuse(request, connection, purpose, refused, assertion=assertion)
     attempt = record_refusal(connection, row.purpose, refused, visitor=visitor_of(request))
     try:
         return to_result(connection, requests.answer_refused(row, attempt))
@@ -245,7 +248,8 @@ def _let_in(
 ) -> HttpResponse:
     visitor = visitor_of(request)
     if row.purpose == Purpose.ENTER:
-        let_in = enter(row, assertion, _entering(row, user), visitor=visitor)
+        may_link = request.method == "POST"
+        let_in = enter(row, assertion, _entering(row, user), may_link=may_link, visitor=visitor)
         add_grant(request, let_in, assertion, is_fresh=row.is_forced)
         return redirect(row.next_path or "/")
     let_in = sign_in(row, assertion, visitor=visitor)

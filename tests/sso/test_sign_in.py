@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from allauth.mfa.totp.internal import auth as totp_auth
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -19,7 +20,7 @@ from orgs.services.invitations import InvitedRole, create_invitation
 from sso.models import Attempt, Connection, Identity, SignInRequest, SsoSession, UsedAssertion
 from tests.cast import Cast
 from tests.factories import make_organization, make_user
-from tests.orgs.accounts import is_signed_in
+from tests.orgs.accounts import Clock, code, is_signed_in, set_up_app
 from tests.orgs.racing import at_once
 from tests.pages import Browser
 from tests.sso import idp
@@ -179,6 +180,45 @@ class LaterSignInTests:
         assert not Session.objects.filter(session_key=old).exists()
 
 
+class SecondFactorTests:
+    @pytest.fixture(autouse=True)
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        stopped = Clock()
+        monkeypatch.setattr(totp_auth, "yield_hotp_counters_from_time", stopped.counters)
+        return stopped
+
+    def test_is_asked_for_and_then_the_session_is_bound(
+        self, acme: Connection, clock: Clock
+    ) -> None:
+        first = Browser()
+        sign_in(first, acme, ADA)
+        secret = set_up_app(first)
+        browser = Browser()
+        answer = sign_in(browser, acme, ADA, next_path="/accounts/", session_index="_2")
+        assert answer["Location"] == "/accounts/2fa/authenticate/"
+        assert not is_signed_in(browser)
+        assert not SsoSession.objects.filter(session_index="_2").exists()
+        clock.steps += 1
+        proof = {"code": code(secret, steps=clock.steps)}
+        done = browser.post("/accounts/2fa/authenticate/", proof)
+        assert done["Location"] == "/accounts/"
+        assert is_signed_in(browser)
+        assert browser.session["ends"] > timezone.now().timestamp()
+        bound = SsoSession.objects.get(session_index="_2")
+        assert bound.session_key == browser.session.session_key
+
+    def test_is_not_where_the_only_organization_trusts_its_provider_with_it(
+        self, acme: Connection
+    ) -> None:
+        first = Browser()
+        sign_in(first, acme, ADA)
+        set_up_app(first)
+        Connection.objects.update(trusts_idp_mfa=True)
+        browser = Browser()
+        sign_in(browser, acme, ADA)
+        assert is_signed_in(browser)
+
+
 class LifetimeTests:
     def test_lasts_as_long_as_the_organization_says(self, acme: Connection) -> None:
         browser = Browser()
@@ -263,6 +303,8 @@ class BrowserTests:
         assert post_answer(browser, acme, raw).status_code == 303
         again = post_answer(browser, acme, raw)
         assert (again.status_code, code_on(again)) == (403, "sso_replay")
+        event = AuditEvent.objects.get(type="sso.refused")
+        assert (event.detail["code"], event.detail["email"]) == ("sso_replay", ADA)
 
     def test_a_second_answer_to_one_request_is_refused(self, acme: Connection) -> None:
         browser = Browser()
