@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from io import StringIO
@@ -471,6 +471,13 @@ class TestLookingAgain:
         tasks.recheck_domain(str(verified.pk))
         assert len(dns.asked) == 1
         assert domain_checks.due() == []
+
+    def test_a_queue_that_does_not_answer_is_no_failure(
+        self, verified: Domain, without_queue: Callable[[Any], None]
+    ) -> None:
+        without_queue(tasks.recheck_domain)
+        tasks.recheck_domains()
+        assert domain_checks.due() == [verified.pk]
 
     def test_claims_that_nobody_proved_are_not_looked_at(
         self, domain: Domain, dns: NameServer

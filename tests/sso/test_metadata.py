@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -393,6 +393,13 @@ class TestKeepingFresh:
         refresh(fetched)
         assert metadata_source.due() == []
         assert len(place.received) == 1
+
+    def test_a_queue_that_does_not_answer_is_no_failure(
+        self, fetched: Connection, without_queue: Callable[[Any], None]
+    ) -> None:
+        without_queue(tasks.refresh_metadata)
+        tasks.refresh_due_metadata()
+        assert metadata_source.due() == [fetched.pk]
 
     def test_what_is_switched_off_is_left_alone(self, fetched: Connection) -> None:
         Connection.objects.update(state=State.DISABLED)
