@@ -68,8 +68,19 @@ def attempt(
     if line is None:
         raise no_such(f"sign-in {attempt_id}")
     known = line.code in set(Code)
-    context = {"attempt": line, "public_text": PUBLIC_TEXTS[Code(line.code)] if known else ""}
+    context = {
+        "attempt": line,
+        "attributes": [(name, _in_words(kept)) for name, kept in line.attributes.items()],
+        "public_text": PUBLIC_TEXTS[Code(line.code)] if known else "",
+    }
     return show(request, "sso/connection/attempt.html", found, current="sso:log", context=context)
+
+
+def _in_words(kept: object) -> str:
+    """An attribute's values, or how many there were."""
+    if isinstance(kept, list):
+        return ", ".join(map(str, kept))
+    return f"{kept} value" if kept == 1 else f"{kept} values"
 
 
 @require_safe

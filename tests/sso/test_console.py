@@ -555,9 +555,7 @@ class DomainTests:
         assert owner.post(remove).status_code == 302
         assert not Domain.objects.exists()
 
-    def test_the_last_domain_of_a_connection_in_use_stays(
-        self, cast: Cast, owner: Browser
-    ) -> None:
+    def test_the_last_domain_of_a_connection_in_use_stays(self, cast: Cast, owner: Browser) -> None:
         found = make_connection(cast.organization, domains=["acme.example"])
         domain = found.domains.get()
         remove = reverse("sso:domain_remove", args=[cast.organization.pk, domain.pk])
@@ -662,6 +660,7 @@ class SetupLinkTests:
         url, stranger = self.link(cast, connection), Browser(enforce_csrf_checks=True)
         text = text_of(stranger.get(url))
         assert connection.acs_url in text
+        assert "Choose the metadata file" not in text
         answer = stranger.post(url, {"how": "metadata", "metadata-text": metadata().decode()})
         assert "knows your identity provider now" in text_of(answer)
         connection.refresh_from_db()
