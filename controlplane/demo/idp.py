@@ -42,6 +42,7 @@ class LocalIdp:
         folder: holds its configuration and keys, for its owner alone.
         sp_certificates: of whom it takes requests; with none it takes unsigned ones.
         redirect_uris: where its OpenID Connect client lives.
+        entity_id: what it calls itself for SAML; empty: by its address.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class LocalIdp:
     people: Mapping[str, Person]
     sp_certificates: Sequence[Path] = ()
     redirect_uris: Sequence[str] = ()
+    entity_id: str = ""
     client_id: str = "tamarack"
     client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
@@ -92,6 +94,7 @@ class LocalIdp:
                 "export_roles": True,
                 "want_authn_requests_signed": bool(self.sp_certificates),
                 "sp_certificates": [str(path) for path in self.sp_certificates],
+                **({"entity_id": self.entity_id} if self.entity_id else {}),
             },
             "jwt": {"keys_dir": str(self.folder / "keys")},
             "session": {"secret_key": secrets.token_urlsafe(32)},

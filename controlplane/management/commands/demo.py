@@ -149,7 +149,8 @@ class Command(BaseCommand):
         self.say(
             f"\nDashboard   {self.demo.gateway}/\n"
             f"Sign-in     {steps.OWNER_EMAIL}   {self.demo.password}\n"
-            f"Client      {steps.demo_file()}   (address, CA, key)\n\n"
+            f"Client      {steps.demo_file()}   (address, CA, key)\n"
+            "SSO         make demo-idp in another terminal starts an identity provider for it\n\n"
             "Serving until Ctrl-C."
         )
         if platform.wait() and not self.interrupted:
