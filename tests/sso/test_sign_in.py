@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from allauth.mfa.totp.internal import auth as totp_auth
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -17,6 +19,7 @@ from orgs.models import (
     User,
 )
 from orgs.services.invitations import InvitedRole, create_invitation
+from sso.errors import PUBLIC_TEXTS, Code
 from sso.models import Attempt, Connection, Identity, SignInRequest, SsoSession, UsedAssertion
 from tests.cast import Cast
 from tests.factories import make_organization, make_user
@@ -465,6 +468,13 @@ class UnsolicitedTests:
 
 
 class RefusalPageTests:
+    def test_every_code_has_a_text_and_is_documented(self) -> None:
+        documented = re.findall(
+            r"^\| `(sso_\w+)` \|", (settings.BASE_DIR / "docs/sso.md").read_text(), re.M
+        )
+        assert documented == [each.value for each in Code]
+        assert list(PUBLIC_TEXTS) == list(Code)
+
     def test_tells_code_reference_and_time_and_not_the_reason(self, acme: Connection) -> None:
         browser = Browser()
         _, row = leave(browser, f"/sso/{acme.pk}/login")
