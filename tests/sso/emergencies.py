@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
@@ -12,12 +11,13 @@ from django.utils import timezone
 from orgs.models import Membership, Organization, PrincipalType, User
 from orgs.permissions import Role
 from orgs.services.bindings import bind_role
-from sso.models import BreakGlassAccess, Connection, IdpCertificate
+from sso.models import BreakGlassAccess, Connection
 from sso.services.break_glass import name_owner
 from sso.services.enforcement import enforce
 from tests.factories import PASSWORD, SYSTEM
 from tests.orgs.accounts import code
 from tests.pages import Browser
+from tests.sso import idp
 from tests.sso.support import make_connection
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -75,15 +75,7 @@ def make_ready(
     made = make_connection(
         organization, domains=[domain], tested_version=1, tested_at=timezone.now()
     )
-    now = timezone.now()
-    IdpCertificate.objects.create(
-        connection=made,
-        pem="(not looked at)",
-        fingerprint="0" * 64,
-        not_before=now,
-        not_after=now + timedelta(days=90),
-        source=IdpCertificate.Source.MANUAL,
-    )
+    idp.install(made)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,9 @@ from django.test import RequestFactory
 
 from orgs.adapters import AccountAdapter
 from orgs.errors import Forbidden
-from orgs.models import User
+from orgs.models import ResourceType, User
+from orgs.permissions import Role
+from orgs.services.invitations import InvitedRole, create_invitation
 from sso.models import Connection
 from sso.services.break_glass import remove_owner
 from sso.services.enforcement import relax
@@ -39,6 +42,7 @@ from tests.orgs.accounts import (
 from tests.orgs.passkeys import SoftPasskey
 from tests.pages import Browser
 from tests.sso.emergencies import SECRET, give_factor, make_ready, make_required
+from tests.sso.signing_in import answered, leave, sign_in
 from tests.sso.support import make_connection
 
 LOGIN = "/accounts/login/"
@@ -406,3 +410,73 @@ class HomeTests:
         page = Browser(cast.bob).get("/").content.decode()
         assert f'href="/sso/organizations/{cast.organization.pk}/"' in page
         assert "Sign in through Acme" in page
+
+
+class RequiredWayTests:
+    """The sign-in that remains, from the refused password to the page that was wanted."""
+
+    def test_the_link_of_the_refusal_lets_in(self, cast: Cast, required: Connection) -> None:
+        wanted = f"/organizations/{cast.organization.pk}/"
+        browser = Browser()
+        page = browser.sign_in("bob@example.com", next=wanted).content.decode()
+        (link,) = re.findall(r'href="(/sso/[^"]+/login[^"]*)"', page)
+        _, row = leave(browser, link)
+        answer = browser.get(answered(browser, required, row, email="bob@example.com"))
+        assert answer["Location"] == wanted
+        assert browser.get(wanted).status_code == 200
+
+    def test_the_invited_come_back_to_their_invitation(
+        self, cast: Cast, required: Connection
+    ) -> None:
+        create_invitation(
+            actor=SYSTEM,
+            organization_id=cast.other_organization.pk,
+            email="dora@example.com",
+            roles=[InvitedRole(Role.ORG_MEMBER.value, ResourceType.ORGANIZATION)],
+        )
+        (path,) = re.findall(r"(/invitations/\S+)", str(received("dora@example.com")[-1].body))
+        browser = Browser()
+        invitation = browser.get(path)["Location"]
+        (link,) = re.findall(
+            r'href="(/sso/[^"]+/login[^"]*)"', browser.get(invitation).content.decode()
+        )
+        _, row = leave(browser, link)
+        answer = browser.get(answered(browser, required, row, email="dora@example.com"))
+        assert answer["Location"] == invitation
+        browser.post(invitation)
+        assert cast.other_organization.memberships.filter(user__email="dora@example.com").exists()
+
+    @pytest.mark.parametrize("trusted", [False, True])
+    def test_the_second_factor_is_asked_for_unless_the_identity_provider_is_trusted(
+        self, cast: Cast, required: Connection, *, trusted: bool
+    ) -> None:
+        Connection.objects.update(trusts_idp_mfa=trusted)
+        required.refresh_from_db()
+        give_factor(cast.bob)
+        browser = Browser()
+        answer = sign_in(browser, required, "bob@example.com")
+        assert (answer["Location"] == AUTHENTICATE) is not trusted
+        assert is_signed_in(browser) is trusted
+        if not trusted:
+            browser.post(AUTHENTICATE, {"code": code(SECRET)})
+            assert is_signed_in(browser)
+            wanted = f"/organizations/{cast.organization.pk}/"
+            assert browser.get(wanted).status_code == 200
+
+    def test_a_fresh_proof_is_given_at_the_identity_provider(
+        self, cast: Cast, required: Connection
+    ) -> None:
+        browser = Browser()
+        sign_in(browser, required, "bob@example.com")
+        session = browser.session
+        for proof in session["account_authentication_methods"]:
+            proof["at"] -= 3600
+        session.save()
+        page = "/accounts/2fa/totp/activate/"
+        asked = browser.get(page)["Location"]
+        answer = browser.get(asked)
+        assert answer["Location"].startswith(f"/sso/organizations/{cast.organization.pk}/")
+        _, row = leave(browser, answer["Location"])
+        done = browser.get(answered(browser, required, row, email="bob@example.com"))
+        assert done["Location"] == page
+        assert browser.get(page).status_code == 200
