@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import signal
 import ssl
@@ -48,7 +49,9 @@ class Command(BaseCommand):
         Raises:
             CommandError: the demonstration does not serve, or the identity provider can't.
         """
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         demo, organization = _served()
         folder = Path(settings.TAMARACK_HOME) / "demo-idp"
         try:
@@ -68,7 +71,7 @@ class Command(BaseCommand):
                 self._tell(idp, demo["gateway"], organization)
                 process.wait()
         except KeyboardInterrupt:
-            self.stdout.write("\nStopped. The connection stays; sign-ins by it fail until then.")
+            self.stdout.write("\nStopped. Sign-ins through it fail until it is started again.")
             return
         except (IdpFailed, httpx.HTTPError) as error:
             raise CommandError(str(error)) from error
