@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.site import Provider, serve
 from tests.cast import Cast, make_cast
+from tests.pages import Browser as HttpBrowser
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 NO_CHROMIUM = "no Chromium on this machine: apt-get install chromium"
 CSP_LISTENER = """
-window.violations = [];
 document.addEventListener('securitypolicyviolation', (event) =>
   console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI));
 """
@@ -44,6 +44,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def site(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[str]:
     """The address of the site."""
+    # The first request of a process loads everything: not while a browser waits.
+    assert HttpBrowser().get("/accounts/login/").status_code == 200
     with serve(tmp_path) as address:
         settings.TAMARACK_PUBLIC_URL = address
         yield address
@@ -70,7 +72,8 @@ def page(chromium: Browser, site: str) -> Iterator[Page]:
         ignore_https_errors=True,
         permissions=["clipboard-read", "clipboard-write"],
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
+    expect.set_options(timeout=15_000)
     context.add_init_script(CSP_LISTENER)
     tab = context.new_page()
     complaints: list[str] = []
