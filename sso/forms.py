@@ -93,6 +93,19 @@ class MetadataForm(_Form):
         strip=False,
         widget=forms.Textarea({"rows": 4, "spellcheck": "false", "autocomplete": "off"}),
     )
+    idp_entity_id = forms.CharField(
+        label="Entity ID (optional)",
+        max_length=ENTITY_ID_LENGTH,
+        required=False,
+        help_text="Only where the metadata describes several identity providers: which one is"
+        " yours.",
+        widget=_text(),
+    )
+
+    def __init__(self, *args: Any, has_entity_id: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not has_entity_id:
+            del self.fields["idp_entity_id"]
 
     def clean(self) -> dict[str, Any]:
         """One of the two, within the limit."""

@@ -164,7 +164,12 @@ def take(actor: Actor, connection: Connection, form: forms.Form) -> None:
         Refused: the services refuse it.
     """
     if isinstance(form, MetadataForm):
-        import_metadata(actor=actor, connection_id=connection.pk, xml=form.xml())
+        entity_id = form.cleaned_data["idp_entity_id"]
+        with transaction.atomic():
+            if entity_id:
+                named: dict[str, object] = {"idp_entity_id": entity_id}
+                update_connection(actor=actor, connection_id=connection.pk, changes=named)
+            import_metadata(actor=actor, connection_id=connection.pk, xml=form.xml())
     elif isinstance(form, MetadataUrlForm):
         url = form.cleaned_data["metadata_url"]
         set_metadata_url(actor=actor, connection_id=connection.pk, url=url)

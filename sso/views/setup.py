@@ -36,11 +36,11 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
     how = request.POST.get("how", "")
     sent = request.POST if request.method == "POST" else None
     ways: dict[str, MetadataForm | ByHandForm] = {
-        "metadata": MetadataForm(prefix="metadata"),
+        "metadata": MetadataForm(prefix="metadata", has_entity_id=False),
         "hand": ByHandForm(sent if how == "hand" else None, prefix="hand", has_logout=False),
     }
     if how == "metadata":
-        ways[how] = MetadataForm(sent, request.FILES, prefix="metadata")
+        ways[how] = MetadataForm(sent, request.FILES, prefix="metadata", has_entity_id=False)
     form = ways.get(how)
     if form is not None and form.is_valid():
         try:

@@ -154,6 +154,24 @@ class SetUpTests:
         connection.refresh_from_db()
         assert connection.idp_entity_id == ENTITY_ID
 
+    def test_of_several_identity_providers_one_is_named(
+        self, owner: Browser, connection: Connection
+    ) -> None:
+        second = metadata().replace(ENTITY_ID.encode(), b"https://other.example")
+        several = (
+            b'<md:EntitiesDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata">'
+            + metadata()
+            + second
+            + b"</md:EntitiesDescriptor>"
+        )
+        form = {"how": "metadata", "metadata-text": several.decode()}
+        page = page_of(connection, "provider")
+        assert owner.post(page, form).status_code == 422
+        named = {**form, "metadata-idp_entity_id": ENTITY_ID}
+        assert owner.post(page, named).status_code == 302
+        connection.refresh_from_db()
+        assert connection.idp_entity_id == ENTITY_ID
+
     @pytest.mark.parametrize(
         "form",
         [
