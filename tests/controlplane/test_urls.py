@@ -220,8 +220,39 @@ ADMIN = {
     "admin/projects/<uuid:project_id>/archive",
     "admin/projects/<uuid:project_id>/quotas",
     "admin/projects/<uuid:project_id>/restore",
+    "admin/sso/break-glass-accesses",
+    "admin/sso/break-glass-accesses/<uuid:access_id>/approve",
+    "admin/sso/break-glass-accesses/<uuid:access_id>/end",
+    "admin/sso/break-glass-owners",
+    "admin/sso/break-glass-owners/<uuid:owner_id>",
+    "admin/sso/connections",
+    "admin/sso/connections/<uuid:connection_id>",
+    "admin/sso/connections/<uuid:connection_id>/attempts",
+    "admin/sso/connections/<uuid:connection_id>/certificates",
+    "admin/sso/connections/<uuid:connection_id>/certificates/<uuid:certificate_id>",
+    "admin/sso/connections/<uuid:connection_id>/identities",
+    "admin/sso/connections/<uuid:connection_id>/identities/<uuid:identity_id>",
+    "admin/sso/connections/<uuid:connection_id>/metadata",
+    "admin/sso/connections/<uuid:connection_id>/readiness",
+    "admin/sso/connections/<uuid:connection_id>/scim",
+    "admin/sso/connections/<uuid:connection_id>/scim-tokens",
+    "admin/sso/connections/<uuid:connection_id>/scim-tokens/<uuid:token_id>",
+    "admin/sso/connections/<uuid:connection_id>/setup-links",
+    "admin/sso/connections/<uuid:connection_id>/sp-keys",
+    "admin/sso/connections/<uuid:connection_id>/sp-keys/previous",
+    "admin/sso/connections/<uuid:connection_id>/sp-keys/rotate",
+    "admin/sso/connections/<uuid:connection_id>/state",
+    "admin/sso/domains",
+    "admin/sso/domains/<uuid:domain_id>",
+    "admin/sso/domains/<uuid:domain_id>/verify",
     "admin/users",
     "admin/users/<uuid:user_id>",
+}
+# Directories show a token there: tests/sso/scim.
+SCIM = {
+    "scim/v2/<uuid:connection_id>",
+    "scim/v2/<uuid:connection_id>/",
+    "scim/v2/<uuid:connection_id>/<path:path>",
 }
 
 
@@ -319,7 +350,7 @@ def world(cast: Cast) -> World:
 
 class CompletenessTests:
     def test_every_url_is_in_one_table(self) -> None:
-        listed = [*PAGES, *ACCOUNT, *SIGN_IN, *API, *OAUTH, *ADMIN]
+        listed = [*PAGES, *ACCOUNT, *SIGN_IN, *API, *OAUTH, *ADMIN, *SCIM]
         assert sorted(set(routes())) == sorted(listed)
 
     def test_every_row_has_every_person(self) -> None:
