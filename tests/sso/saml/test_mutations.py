@@ -41,7 +41,12 @@ def connection(db: None) -> Connection:
 def originals(connection: Connection) -> dict[str, bytes]:
     """The same said by the same assertion, signed in every way."""
     root = idp.build(
-        connection, REQUEST, email="mallory@x.example", groups=["staff"], display_name="Mallory"
+        connection,
+        REQUEST,
+        email="mallory@x.example",
+        groups=["staff"],
+        display_name="Mallory",
+        session_index="_s1",
     )
     by_part = {
         "assertion": idp.sign(idp.reparse(root)),
@@ -76,19 +81,29 @@ def check(message: bytes, connection: Connection, original: VerifiedAssertion) -
                 ),
             ),
         ),
-        min_size=1,
         max_size=3,
+    ),
+    words=st.dictionaries(
+        st.sampled_from(
+            [b"mallory", b"Mallory", b"staff", b"_s1", b"emailAddress", b"ID=", b"Id="]
+        ),
+        st.sampled_from([b"admin", b"", b"mal<!---->lory", b"owners", b"_", b"id=", b"transient"]),
+        min_size=1,
+        max_size=2,
     ),
 )
 @MUTATIONS
 def test_changed_bytes(
     part: str,
     edits: list[tuple[float, int, bytes]],
+    words: dict[bytes, bytes],
     connection: Connection,
     originals: dict[str, bytes],
 ) -> None:
     message = originals[part]
     original = verify(idp.encode(message), connection, REQUEST)
+    for old, new in words.items():
+        message = message.replace(old, new)
     for where, cut, put in edits:
         at = int(where * len(message))
         message = message[:at] + put + message[at + cut :]
