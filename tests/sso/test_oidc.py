@@ -26,6 +26,7 @@ from django.core.cache import cache
 
 from audit.streams import targets
 from orgs.models import Membership, User
+from sso.errors import SignInRefused
 from sso.models import Attempt, Connection, Identity, SignInRequest
 from sso.oidc.tokens import Expected, verify_id_token
 from sso.services.connections import wrapped_client_secret
@@ -513,6 +514,26 @@ def test_the_access_token_is_held_to_its_hash(keys: dict[str, PrivateKey]) -> No
         access_token="jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y",
         now=time.time(),
     )
+
+
+@pytest.mark.parametrize("auth_time", [None, -60, "now", True], ids=["none", "old", "text", "true"])
+def test_a_new_proof_that_the_token_does_not_show_is_none(
+    keys: dict[str, PrivateKey], auth_time: Any
+) -> None:
+    """The wish for it stands in an address that the browser's owner can change."""
+    issuer, now = Issuer(url="https://idp.example", keys=dict(keys)), time.time()
+    asked = {"issuer": issuer.url, "client_id": CLIENT_ID, "nonce": "n", "skew": 10}
+    expected = Expected(**asked, proven_since=now)  # type: ignore[arg-type]
+
+    def verify(said: Any) -> None:
+        text = issuer.sign(aud=CLIENT_ID, nonce="n", auth_time=said)
+        verify_id_token(text, keys=issuer.jwks, expected=expected, access_token="", now=now)
+
+    verify(int(now))
+    is_number = type(auth_time) is int
+    with pytest.raises(SignInRefused) as refused:
+        verify(int(now) + auth_time if is_number else auth_time)
+    assert refused.value.check == "token-auth-time"
 
 
 # ---- State, browser, code ----------------------------------------------------------------------
