@@ -26,6 +26,7 @@ class VerifiedAssertion:
         attributes: everything it says, for tests of the connection: name to values.
         name_id, name_id_format, session_index: for single logout; empty where there are none.
         session_not_on_or_after: until when the identity provider lets a session last.
+        authenticated_at: when the person last proved there who they are; None: not told.
     """
 
     connection_id: UUID
@@ -42,26 +43,32 @@ class VerifiedAssertion:
     name_id_format: str = ""
     session_index: str = ""
     session_not_on_or_after: datetime | None = None
+    authenticated_at: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For a JSON column."""
         found = asdict(self)
         found["connection_id"] = str(self.connection_id)
-        for name in ("not_on_or_after", "session_not_on_or_after"):
+        for name in _INSTANTS:
             found[name] = found[name].isoformat() if found[name] else None
         return found
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> VerifiedAssertion:
         """The inverse of `to_json`."""
-        until = found["session_not_on_or_after"]
+        instants = {name: found[name] for name in _INSTANTS}
         return cls(
             **{
                 **found,
+                **{
+                    name: datetime.fromisoformat(text) if text else None
+                    for name, text in instants.items()
+                },
                 "connection_id": UUID(found["connection_id"]),
-                "not_on_or_after": datetime.fromisoformat(found["not_on_or_after"]),
                 "groups": tuple(found["groups"]),
                 "roles": tuple(found["roles"]),
-                "session_not_on_or_after": datetime.fromisoformat(until) if until else None,
             }
         )
+
+
+_INSTANTS = ("not_on_or_after", "session_not_on_or_after", "authenticated_at")

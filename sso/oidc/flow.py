@@ -83,13 +83,11 @@ def assertion_of(
     issuer: str,
     state: str,
     browser_secret: str,
-    forced_at: datetime | None = None,
 ) -> VerifiedAssertion:
     """What the provider says of who came back with the code.
 
     Args:
         issuer: the answer's `iss` (RFC 9207); empty: it has none.
-        forced_at: the person had to prove anew who is there, since then.
 
     Raises:
         SignInRefused: it is not to be believed, or can't be asked.
@@ -120,7 +118,6 @@ def assertion_of(
             client_id=connection.client_id,
             nonce=_derived(browser_secret, state, "nonce"),
             skew=connection.clock_skew_seconds,
-            proven_since=forced_at.timestamp() if forced_at else None,
         ),
         access_token=access_token,
         now=time.time(),
@@ -131,6 +128,7 @@ def assertion_of(
         assertion_id=token.digest,
         not_on_or_after=min(token.ends_at, datetime.now(UTC) + REMEMBERED),
         issuer=connection.issuer,
+        authenticated_at=token.proven_at,
         **person_of(claims, connection),
     )
 

@@ -49,11 +49,13 @@ class IdToken:
         digest: SHA-256 in hex of what is signed; the signature itself can be written in several
             ways.
         ends_at: from then on it is refused for its age.
+        proven_at: when the person last signed in there; None: the token does not say.
     """
 
     claims: Claims
     digest: str
     ends_at: datetime
+    proven_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,12 @@ class Expected:
 
     Attributes:
         skew: seconds by which the provider's clock may differ.
-        proven_since: the person has to have signed in there since then, in seconds since the epoch;
-            None: any time will do.
     """
 
     issuer: str
     client_id: str
     nonce: str
     skew: int
-    proven_since: float | None = None
 
 
 def verify_id_token(
@@ -111,12 +110,12 @@ def verify_id_token(
             "The ID token's nonce is not the one of this sign-in: the token was made for another.",
             check="token-nonce",
         )
-    _check_proof(claims, expected)
     _check_access_token(claims, access_token)
     return IdToken(
         claims=claims,
         digest=hashlib.sha256(signed).hexdigest(),
         ends_at=datetime.fromtimestamp(ends_at, tz=UTC),
+        proven_at=_instant(claims.get("auth_time")),
     )
 
 
@@ -257,20 +256,12 @@ def _check_time(claims: Claims, skew: int, now: float) -> float:
     return expires + skew
 
 
-def _check_proof(claims: Claims, expected: Expected) -> None:
-    """The wish for a new proof stands in an address, where the browser's owner can take it out: so
-    the provider has to say when the proof was.
-    """
-    if expected.proven_since is None:
-        return
-    proven = _seconds(claims.get("auth_time"))
-    if proven is None or proven < expected.proven_since - expected.skew:
-        raise SignInRefused(
-            Code.EXPIRED,
-            "The person had to sign in to the provider anew, and the ID token does not say so: its"
-            f" auth_time is {shown(claims.get('auth_time'))}.",
-            check="token-auth-time",
-        )
+def _instant(value: object) -> datetime | None:
+    seconds = _seconds(value)
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _seconds(value: object) -> float | None:

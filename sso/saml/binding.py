@@ -120,8 +120,10 @@ def check_times(
     )
 
 
-def check_session(assertion: etree._Element, clock: Clock) -> tuple[str, datetime | None]:
-    """SessionIndex, empty if there is none, and SessionNotOnOrAfter.
+def check_session(
+    assertion: etree._Element, clock: Clock
+) -> tuple[str, datetime | None, datetime | None]:
+    """SessionIndex, empty if there is none, SessionNotOnOrAfter, and AuthnInstant.
 
     No tolerance here: a session that is over is not begun.
     """
@@ -135,7 +137,8 @@ def check_session(assertion: etree._Element, clock: Clock) -> tuple[str, datetim
     index = statements[0].get("SessionIndex", "")
     if len(index) > _MAX_INDEX:
         raise broken("session-index", f"SessionIndex has more than {_MAX_INDEX} characters.")
-    return index, ends
+    proven = statements[0].get("AuthnInstant")
+    return index, ends, None if proven is None else instant(proven, "AuthnInstant")
 
 
 _MAX_INDEX = 256

@@ -205,7 +205,7 @@ def _read(
     binding.check_addressee(connection, root, assertion)
     binding.check_request(connection, root, confirmation, request_id)
     over = binding.check_times(root, assertion, confirmation, clock)
-    session_index, session_ends = binding.check_session(assertion, clock)
+    session_index, session_ends, authenticated_at = binding.check_session(assertion, clock)
     subject = read_subject(connection, assertion)
     return VerifiedAssertion(
         connection_id=connection.pk,
@@ -222,4 +222,5 @@ def _read(
         name_id_format=subject.name_id_format,
         session_index=session_index,
         session_not_on_or_after=session_ends,
+        authenticated_at=authenticated_at,
     )

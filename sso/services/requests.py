@@ -115,8 +115,28 @@ def accept_assertion(row: SignInRequest, assertion: VerifiedAssertion) -> str:
     """
     if assertion.connection_id != row.connection_id:
         raise SignInRefused(Code.INVALID_RESPONSE, "The answer is another connection's.")
+    if row.is_forced:
+        _check_fresh(row, assertion)
     _use_up(row.connection_id, assertion)
     return _answer(row, assertion.to_json())
+
+
+def _check_fresh(row: SignInRequest, assertion: VerifiedAssertion) -> None:
+    """Whether the person proved who they are after they were asked to. That wish stands in an
+    address, where the browser's owner can take it out: so the answer has to say it.
+
+    Raises:
+        SignInRefused: the identity provider let an earlier proof do.
+    """
+    skew = timedelta(seconds=row.connection.clock_skew_seconds)
+    # Identity providers tell whole seconds.
+    asked, proven = row.created_at.replace(microsecond=0), assertion.authenticated_at
+    if proven is None or proven < asked - skew:
+        told = f"the last proof was at {proven:%Y-%m-%d %H:%M:%S} UTC" if proven else "none is told"
+        raise SignInRefused(
+            Code.EXPIRED,
+            f"The person was to prove anew who they are (ForceAuthn), and did not: {told}.",
+        )
 
 
 @transaction.atomic

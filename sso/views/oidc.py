@@ -40,7 +40,6 @@ def callback(request: HttpRequest, connection_id: UUID) -> HttpResponse:
             issuer=said.get("iss", ""),
             state=row.request_id,
             browser_secret=browser_secret,
-            forced_at=row.created_at if row.is_forced else None,
         )
         handle = accept_assertion(row, assertion)
     except SignInRefused as refused:

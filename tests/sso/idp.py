@@ -208,6 +208,7 @@ def build(  # noqa: PLR0913, PLR0915  all by name; one line per element
     display_name: str = "",
     session_index: str | None = None,
     session_lifetime: timedelta | None = None,
+    proven_ago: timedelta = timedelta(0),
     clock: timedelta = timedelta(),
     lifetime: timedelta = LIFETIME,
     not_before: timedelta = timedelta(seconds=-60),
@@ -231,6 +232,7 @@ def build(  # noqa: PLR0913, PLR0915  all by name; one line per element
         attributes: name to value or values; left out: `email`. `groups`, `roles` and
             `display_name` are added to them.
         session_lifetime: of SessionNotOnOrAfter; None: there is none.
+        proven_ago: how long ago AuthnInstant is.
         clock: how far the provider's clock is ahead of ours; moves every instant.
         lifetime, not_before: of Conditions, from the provider's now.
         scd_lifetime: of SubjectConfirmationData; left out: `lifetime`.
@@ -287,7 +289,7 @@ def build(  # noqa: PLR0913, PLR0915  all by name; one line per element
         restriction = etree.SubElement(conditions, f"{{{SAML}}}AudienceRestriction")
         _child(restriction, SAML, "Audience", audience or connection.sp_entity_id)
     statement = etree.SubElement(assertion, f"{{{SAML}}}AuthnStatement")
-    _put(statement, "AuthnInstant", instant(now))
+    _put(statement, "AuthnInstant", instant(now - proven_ago))
     _put(statement, "SessionIndex", session_index or new_id())
     if session_lifetime is not None:
         _put(statement, "SessionNotOnOrAfter", instant(now + session_lifetime))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -338,6 +339,19 @@ class EnteringTests:
         (proof,) = browser.session["account_authentication_methods"]
         assert (proof["at"] > old) is is_proof
         assert proof["opened"]
+
+    def test_an_earlier_proof_is_none(self, two: Two) -> None:
+        browser = Browser()
+        sign_in(browser, two.acme, ADA)
+        before = browser.session["account_authentication_methods"]
+        _, row = leave(browser, f"/sso/organizations/{two.acme.organization_id}/?fresh=1")
+        raw = idp.make_response(
+            two.acme, row.request_id, email=ADA, proven_ago=timedelta(minutes=10)
+        )
+        refused = browser.post(f"/sso/{two.acme.pk}/acs", {"SAMLResponse": raw})
+        assert refused.status_code == 403
+        assert b"sso_expired" in refused.content
+        assert browser.session["account_authentication_methods"] == before
 
     def test_of_several_connections_the_person_chooses(self, two: Two, guest: User) -> None:
         second = ready_connection(two.acme.organization, name="Second")
