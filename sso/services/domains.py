@@ -24,6 +24,7 @@ from sso.models import Connection, Domain
 from sso.selectors.connections import label_of as connection_label
 from sso.selectors.domains import label_of
 from sso.services.changing import organization_to_change
+from sso.services.enforcement import end_sessions_opened_otherwise
 
 MAX_DOMAINS = 50
 State = Connection.State
@@ -94,6 +95,7 @@ def assign_domain(
         permission=Permission.SSO_MANAGE.value,
         changes={"connection_id": (_text(before), _text(connection_id))},
     )
+    _end_sessions(actor, domain)
     return domain
 
 
@@ -117,6 +119,7 @@ def verify_domain(*, actor: Actor, domain_id: UUID) -> Domain:
         domain = _domain_to_change(actor, domain_id)
         if not problem:
             note_verified(actor, domain, detail={"action": "dns"})
+            _end_sessions(actor, domain)
             return domain
         domain.checked_at, domain.last_error = timezone.now(), problem
         domain.save(update_fields=["checked_at", "last_error"])
@@ -153,6 +156,7 @@ def verify_domain_by_operator(*, actor: Actor, organization_id: UUID, name: str)
         raise no_such(f"domain {name} in the organization {organization_id}")
     domain.is_vouched = True
     note_verified(actor, domain, detail={"action": "operator"})
+    _end_sessions(actor, domain)
     return domain
 
 
@@ -170,6 +174,13 @@ def remove_domain(*, actor: Actor, domain_id: UUID, check: VersionCheck = any_ve
     _check_spare(domain)
     _record(EventType.DOMAIN_REMOVED, actor, domain, {"connection_id": _text(domain.connection_id)})
     domain.delete()
+
+
+def _end_sessions(actor: Actor, domain: Domain) -> None:
+    """Where the domain's people have to use single sign-on from now on, have them."""
+    connection = domain.connection
+    if domain.verified_at and connection and connection.state == Connection.State.ENFORCED:
+        end_sessions_opened_otherwise(connection, actor=actor)
 
 
 def _check_spare(domain: Domain) -> None:

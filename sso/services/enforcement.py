@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from audit.events import EventType
 from orgs.actors import Actor, system
+from orgs.authentication import GRANTING
 from orgs.baseline import LockedOut
 from orgs.entitlements import has
 from orgs.errors import FailedPrecondition, InvalidArgument
@@ -238,7 +239,7 @@ def enforce(
         connection.state = State.ENFORCED
         save_change(connection, decides=False)
         _set_required(connection.organization)
-    ended = _end_sessions(connection, actor=actor, keep=keep)
+    ended = end_sessions_opened_otherwise(connection, actor=actor, keep=keep)
     record_change(
         EventType.SSO_ENFORCED,
         actor,
@@ -314,8 +315,12 @@ def _set_required(organization: Organization) -> bool:
     return required
 
 
-def _end_sessions(connection: Connection, *, actor: Actor, keep: str) -> int:
-    """End what was opened otherwise; how many sessions that were. Each session is read once."""
+def end_sessions_opened_otherwise(connection: Connection, *, actor: Actor, keep: str = "") -> int:
+    """End the sessions of the organization's members, and of the connection's domains' people, that
+    did not come by a sign-in of the organization's own; how many. Each session is read once.
+
+    The caller has found that the connection is required. `keep`: the key of the actor's session.
+    """
     names = Domain.objects.filter(connection=connection, verified_at__isnull=False)
     concerned = Q(memberships__organization=connection.organization_id)
     for name in names.values_list("name", flat=True):
@@ -342,7 +347,7 @@ def _came_by(session: Session, organization_id: UUID) -> bool:
     proofs = session.get_decoded().get(AUTHENTICATION_METHODS_SESSION_KEY, [])
     now = timezone.now().timestamp()
     return any(
-        proof.get("method") == "sso"
+        proof.get("method") in GRANTING
         and proof.get("organization") == str(organization_id)
         and float(proof.get("until", 0)) > now
         for proof in proofs

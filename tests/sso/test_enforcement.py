@@ -36,6 +36,7 @@ from orgs.selectors.owners import owners_of
 from sso.models import BreakGlassAccess, BreakGlassOwner, Connection, Domain, Identity
 from sso.services.break_glass import remove_owner
 from sso.services.connections import update_connection
+from sso.services.domains import assign_domain
 from sso.services.enforcement import Readiness, enforce, readiness, relax
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_member, make_user
@@ -43,7 +44,7 @@ from tests.orgs.accounts import AUTHENTICATE, Clock, code, events, is_signed_in,
 from tests.orgs.racing import at_once
 from tests.pages import Browser
 from tests.sso.emergencies import SECRET, exercise, give_factor, make_ready, make_required, own
-from tests.sso.support import make_connection
+from tests.sso.support import make_connection, make_domain
 
 State = Connection.State
 
@@ -242,6 +243,19 @@ class EnforceTests:
         assert acting.get(f"/organizations/{cast.organization.pk}/")["Location"].startswith(
             f"/sso/organizations/{cast.organization.pk}/"
         )
+
+    def test_so_do_those_of_a_domain_that_comes_later(self, cast: Cast) -> None:
+        connection = make_required(cast.organization, cast.alice)
+        domain = make_domain(cast.organization, "later.example")
+        zoe, zara = (sign_in(make_user(f"{name}.example")) for name in ("zoe@later", "zara@other"))
+        owner = actor_for(
+            cast.alice,
+            facts=Facts(sso_organizations=frozenset({cast.organization.pk})),
+            authenticated_at=timezone.now(),
+        )
+        assign_domain(actor=owner, domain_id=domain.pk, connection_id=connection.pk)
+        assert not is_signed_in(zoe)
+        assert is_signed_in(zara)
 
     def test_keep_spares_nobody_elses_session(self, cast: Cast) -> None:
         connection = make_ready(cast.organization, cast.alice)
