@@ -6,6 +6,8 @@ Only the organization that owns the domain of a person's address may sign that p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,7 +34,7 @@ from sso.models import Connection, Identity, Purpose, SignInRequest
 from sso.services.attempts import OK, Visitor, record_attempt
 from sso.services.linking import find_identity, follow_email, link, owns
 from sso.services.requests import until_of
-from sso.services.roles import Preview, preview, sync_roles
+from sso.services.roles import Preview, apply_exact, preview, sync_roles
 
 NAME_LENGTH = 200
 
@@ -79,14 +81,45 @@ def check_usable(connection: Connection, purpose: str) -> None:
         )
 
 
-@transaction.atomic
 def sign_in(row: SignInRequest, assertion: VerifiedAssertion, *, visitor: Visitor) -> LetIn:
     """Let the person in whom the identity provider names: find or make the account and the place,
     and give the roles.
 
     Raises:
-        SignInRefused: nobody is let in, and nothing has changed.
+        SignInRefused: nobody is let in, and nothing has changed; but where the identity provider
+            names no role any more, a member has lost theirs.
     """
+    with _taking_roles(row, assertion, visitor):
+        return _sign_in(row, assertion, visitor)
+
+
+@contextmanager
+def _taking_roles(
+    row: SignInRequest, assertion: VerifiedAssertion, visitor: Visitor
+) -> Iterator[None]:
+    """Where a sign-in is refused because there is no role for the person any more, take those that
+    the person holds: the refusal has undone everything, and other ways in may be open.
+    """
+    try:
+        yield
+    except SignInRefused as refused:
+        if refused.code == Code.NO_ROLES:
+            _take_roles(row, assertion, visitor)
+        raise
+
+
+@transaction.atomic
+def _take_roles(row: SignInRequest, assertion: VerifiedAssertion, visitor: Visitor) -> None:
+    connection = locked_connection(row)
+    identity = find_identity(connection, assertion)
+    places = Membership.objects.filter(organization_id=connection.organization_id)
+    if identity is not None and places.filter(user=identity.user).exists():
+        actor = _actor(connection, visitor)
+        apply_exact(actor=actor, connection=connection, user=identity.user, specs=())
+
+
+@transaction.atomic
+def _sign_in(row: SignInRequest, assertion: VerifiedAssertion, visitor: Visitor) -> LetIn:
     connection = locked_connection(row)
     found = _admit(connection, assertion, visitor)
     record_attempt(
@@ -101,7 +134,6 @@ def sign_in(row: SignInRequest, assertion: VerifiedAssertion, *, visitor: Visito
     return found
 
 
-@transaction.atomic
 def enter(
     row: SignInRequest,
     assertion: VerifiedAssertion,
@@ -115,8 +147,22 @@ def enter(
     `may_link`: the person was asked, and has said that both are them.
 
     Raises:
-        SignInRefused: the person is no member, or came back as somebody else; nothing has changed.
+        SignInRefused: the person is no member, or came back as somebody else; nothing has changed
+            but what `sign_in` says of roles.
     """
+    with _taking_roles(row, assertion, visitor):
+        return _enter(row, assertion, user, may_link=may_link, visitor=visitor)
+
+
+@transaction.atomic
+def _enter(
+    row: SignInRequest,
+    assertion: VerifiedAssertion,
+    user: User,
+    *,
+    may_link: bool,
+    visitor: Visitor,
+) -> LetIn:
     connection = locked_connection(row)
     actor = _actor(connection, visitor)
     identity = find_own_identity(connection, assertion, user)

@@ -30,6 +30,7 @@ from tests.sso import idp
 from tests.sso.signing_in import (
     answered,
     code_on,
+    enter,
     leave,
     post_answer,
     ready_connection,
@@ -181,6 +182,38 @@ class LaterSignInTests:
         assert browser.get("/accounts/").context["user"].email == ADA
         assert browser.session.session_key != old
         assert not Session.objects.filter(session_key=old).exists()
+
+
+class NoRoleTests:
+    @pytest.mark.parametrize("way", ["login", "enter"])
+    def test_who_has_none_at_the_identity_provider_loses_those_from_before(
+        self, cast: Cast, way: str
+    ) -> None:
+        acme = ready_connection(
+            cast.organization,
+            DOMAIN,
+            roles_mode=Connection.RolesMode.EXACT,
+            role_mappings=[{"value": "managers", "role": "OrgManager", "project_id": None}],
+        )
+        browser = Browser()
+        sign_in(browser, acme, groups=["managers"])
+        ada = User.objects.get(email=ADA)
+
+        def roles() -> set[str]:
+            return set(
+                RoleBinding.objects.filter(principal_id=ada.pk).values_list("role", flat=True)
+            )
+
+        assert roles() == {"OrgManager"}
+        come = sign_in if way == "login" else enter
+        assert code_on(come(browser, acme, ADA, groups=["cooks"])) == Code.NO_ROLES
+        assert roles() == {"OrgMember"}
+
+    def test_nobody_is_made_for_it(self, cast: Cast) -> None:
+        acme = ready_connection(cast.organization, DOMAIN, roles_mode=Connection.RolesMode.EXACT)
+        assert code_on(sign_in(Browser(), acme)) == Code.NO_ROLES
+        assert not User.objects.filter(email=ADA).exists()
+        assert not Identity.objects.exists()
 
 
 class SecondFactorTests:
