@@ -8,15 +8,18 @@ from typing import Any
 
 import qrcode
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import clear_authentication_records
 from allauth.account.internal.stagekit import clear_login
 from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse  # noqa: TID251  allauth's interface
+from django.shortcuts import redirect  # noqa: TID251  likewise
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -25,7 +28,14 @@ from kms.envelope import WrappedKey
 from kms.installation import provider
 from orgs import mail
 from orgs.account.required import keeps_own_password, missing_sign_in, refuse_sign_in
-from orgs.authentication import actor_of, client_ip, is_fresh, kinds_of_proof, request_id
+from orgs.authentication import (
+    actor_of,
+    client_ip,
+    connections_of_session,
+    is_fresh,
+    kinds_of_proof,
+    request_id,
+)
 from orgs.errors import Forbidden
 from orgs.identity_providers import identity_providers
 from orgs.models import User
@@ -92,7 +102,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
         Raises:
             ImmediateHttpResponse: after the password was checked, the account was switched off, or
-                its organization began to demand its own sign-in.
+                its organization began to demand its own sign-in; or, before the second factor was,
+                the connection that the person came by was switched off.
         """
         if not user.is_active:
             clear_login(request)
@@ -100,6 +111,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         if required := missing_sign_in(request, user):
             clear_login(request)
             raise ImmediateHttpResponse(refuse_sign_in(request, user.email, required))
+        if not all(
+            identity_providers().sign_in_stands(connection_id, user.pk)
+            for connection_id in connections_of_session(request, user)
+        ):
+            clear_login(request)
+            clear_authentication_records(request)
+            messages.error(request, "Your organization's sign-in changed meanwhile. Start over.")
+            raise ImmediateHttpResponse(redirect("account_login"))
         kind = "+".join(kinds_of_proof(request, user))
         with transaction.atomic():
             super().login(request, user)

@@ -139,6 +139,15 @@ def grants_of(request: HttpRequest, user: AbstractBaseUser | AnonymousUser) -> l
     ]
 
 
+def connections_of_session(
+    request: HttpRequest, user: AbstractBaseUser | AnonymousUser
+) -> list[UUID]:
+    """The connections to identity providers by which the person signs in, or did, in this session;
+    not those that only let the person into one more organization.
+    """
+    return [UUID(proof["connection"]) for proof in _proofs(request, user) if proof.get("opened")]
+
+
 def actor_of(request: HttpRequest, user: User) -> Actor:
     """The person as the actor of this request."""
     grants = grants_of(request, user)

@@ -58,6 +58,9 @@ class IdentityProviders(Protocol):
     def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
         """Whether the person is still let in by that access (`method="break_glass"`)."""
 
+    def sign_in_stands(self, connection_id: UUID, user_id: UUID) -> bool:
+        """Whether the connection still signs the person in, whose second factor came later."""
+
     def page_after_sign_out(self, session_key: str) -> str:
         """The page of ours that goes on to the session's identity provider, to sign out there, too;
         empty: there is none to tell.
@@ -89,6 +92,9 @@ class _None:
         return frozenset()
 
     def emergency_lasts(self, access_id: UUID, user_id: UUID) -> bool:
+        return False
+
+    def sign_in_stands(self, connection_id: UUID, user_id: UUID) -> bool:
         return False
 
     def page_after_sign_out(self, session_key: str) -> str:

@@ -52,6 +52,15 @@ class _Installed:
     def sign_in_page(self, organization_id: UUID) -> str:
         return reverse("sso:enter", args=[organization_id])
 
+    def sign_in_stands(self, connection_id: UUID, user_id: UUID) -> bool:
+        linked = Identity.objects.filter(
+            connection_id=connection_id,
+            connection__state__in=(State.ACTIVE, State.ENFORCED),
+            user_id=user_id,
+            opens_sessions=True,
+        )
+        return linked.exists()
+
     def page_after_sign_out(self, session_key: str) -> str:
         return leaving_page(session_key)
 

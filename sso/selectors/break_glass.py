@@ -91,11 +91,20 @@ def get_access(actor: Actor, access_id: UUID) -> BreakGlassAccess:
     return found
 
 
+def is_backed(access: BreakGlassAccess) -> bool:
+    """Whether nobody has to approve the access: the person is named, or another owner, who is one
+    still, has approved it. Some queries.
+    """
+    return access.user_id in named(
+        access.organization_id
+    ) or access.approved_by_id in owners_in_force(access.organization_id)
+
+
 def lasts(access_id: UUID, user_id: UUID) -> bool:
     """Whether the person is in by that access and still has the right to be.
 
-    The right ends with the role of an owner, the password, the second factor, and with the name on
-    the list unless another owner approved. An exercise is over when it begins.
+    The right ends with the role of an owner, the password, the second factor, and with what backs
+    the access. An exercise is over when it begins.
     """
     access = BreakGlassAccess.objects.filter(
         pk=access_id,
@@ -104,9 +113,7 @@ def lasts(access_id: UUID, user_id: UUID) -> bool:
         ended_at=None,
         expires_at__gt=timezone.now(),
     ).first()
-    if access is None:
-        return False
-    if access.approved_by_id is None and user_id not in named(access.organization_id):
+    if access is None or not is_backed(access):
         return False
     return able_owners(access.organization_id).filter(pk=user_id).exists()
 

@@ -36,7 +36,7 @@ from orgs.services.checks import check_text
 from orgs.services.owners import keeping_an_owner, lock_organization
 from sso.models import BreakGlassAccess, BreakGlassOwner
 from sso.notices import mail_owners
-from sso.selectors.break_glass import able_owners, has_a_way, is_required, named
+from sso.selectors.break_glass import able_owners, has_a_way, is_backed, is_required
 from sso.services.changing import organization_to_change
 
 LASTS = timedelta(hours=1)
@@ -110,7 +110,7 @@ def remove_owner(*, actor: Actor, organization_id: UUID, user_id: UUID) -> None:
 def request_access(
     *, actor: Actor, organization_id: UUID, reason: str, is_drill: bool = False
 ) -> BreakGlassAccess:
-    """Ask to come in. A named owner's access can begin at once (`may_begin`); every other one's
+    """Ask to come in. A named owner's access can begin at once (`is_backed`); every other one's
     when a second owner approved it, and asking again finds the same one.
 
     Raises:
@@ -143,15 +143,10 @@ def request_access(
         is_drill=is_drill,
         expires_at=now + APPROVABLE,
     )
-    if not may_begin(access):
+    if not is_backed(access):
         _record(EventType.BREAK_GLASS_REQUESTED, actor, access)
         _ask_for_approval(access)
     return access
-
-
-def may_begin(access: BreakGlassAccess) -> bool:
-    """Whether nobody has to approve it any more."""
-    return access.approved_by_id is not None or access.user_id in named(access.organization_id)
 
 
 @transaction.atomic
@@ -173,7 +168,7 @@ def approve_access(*, actor: Actor, access_id: UUID) -> BreakGlassAccess:
     approver = _owner(actor, access.organization)
     if approver.pk == access.user_id:
         raise PermissionDenied("Another owner has to approve this access, not the one who asks.")
-    if access.approved_by_id or access.began_at or access.ended_at:
+    if is_backed(access) or access.began_at or access.ended_at:
         raise FailedPrecondition("This access is approved, or over, already.")
     if access.expires_at <= timezone.now():
         raise FailedPrecondition("Nobody approved this access in time. Have it asked for anew.")
@@ -215,7 +210,7 @@ def begin_access(*, actor: Actor, access_id: UUID) -> BreakGlassAccess:
     now = timezone.now()
     if access.began_at or access.ended_at or access.expires_at <= now:
         raise FailedPrecondition("This access is over. Ask for another one.")
-    if not may_begin(access):
+    if not is_backed(access):
         raise FailedPrecondition("No other owner has approved this access yet.")
     access.began_at = now
     access.expires_at = now if access.is_drill else now + LASTS

@@ -31,6 +31,7 @@ from orgs.services.people import record_failed_sign_in
 from sso.models import BreakGlassAccess
 from sso.selectors.break_glass import (
     get_access,
+    is_backed,
     is_required,
     organizations_to_enter,
     proven_actor,
@@ -40,7 +41,6 @@ from sso.services.break_glass import (
     approve_access,
     begin_access,
     end_access,
-    may_begin,
     note_session,
     request_access,
 )
@@ -220,7 +220,7 @@ def _ask(request: HttpRequest, proof: Proof, form: EmergencyForm) -> HttpRespons
         reason=form.cleaned_data["reason"],
         is_drill=is_drill,
     )
-    if not may_begin(access):
+    if not is_backed(access):
         return _done(request, access, "waits")
     return _come_in(request, proof, access)
 
@@ -305,7 +305,7 @@ def access(request: PageRequest, access_id: UUID) -> HttpResponse:
         "access": found,
         "is_open": is_open,
         "can_approve": is_open
-        and not may_begin(found)
+        and not is_backed(found)
         and found.began_at is None
         and found.user_id != request.user.pk,
     }

@@ -194,10 +194,12 @@ def finish(request: HttpRequest, connection_id: UUID) -> HttpResponse:
         requests.check_browser(row, secret_of(request, row))
     except SignInRefused as refused:
         return refuse(request, connection, purpose, refused)
-    if row.purpose == Purpose.TEST:
-        return forget_browser(trial_result(request, row), row)
-    assertion = requests.proven_by(row)
     user = request.user if isinstance(request.user, User) else None
+    if row.purpose == Purpose.TEST:
+        shown = trial_result(request, row)
+        # Who was signed out meanwhile signs in, and comes back for it.
+        return forget_browser(shown, row) if user else shown
+    assertion = requests.proven_by(row)
     try:
         question = _question(row, assertion, user)
         if question and request.method == "GET":

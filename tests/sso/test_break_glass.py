@@ -25,7 +25,7 @@ from orgs.errors import (
 from orgs.models import Membership, Organization, RoleBinding, SecurityBaseline, User
 from orgs.permissions import Role
 from sso.models import BreakGlassAccess, BreakGlassOwner, Connection, Identity
-from sso.selectors.break_glass import proven_actor
+from sso.selectors.break_glass import lasts, proven_actor
 from sso.services.break_glass import (
     approve_access,
     begin_access,
@@ -36,7 +36,7 @@ from sso.services.break_glass import (
 )
 from sso.services.enforcement import readiness
 from tests.cast import Cast
-from tests.factories import PASSWORD, SYSTEM, make_organization, make_user
+from tests.factories import PASSWORD, SYSTEM, make_member, make_organization, make_user
 from tests.orgs.accounts import Clock, events, is_signed_in, received
 from tests.orgs.racing import at_once
 from tests.pages import Browser
@@ -358,6 +358,22 @@ class TwoOwnersTests:
         begin_access(actor=proven(cast, cast.bob), access_id=access.pk)
         with pytest.raises(FailedPrecondition, match="is over"):
             begin_access(actor=proven(cast, cast.bob), access_id=access.pk)
+
+    def test_it_ends_with_the_approvers_ownership_and_can_be_approved_anew(
+        self, cast: Cast, required: Connection
+    ) -> None:
+        dora = make_member(cast.organization, "dora@example.com")
+        own(cast.organization, dora)
+        access = self.ask(cast)
+        approve_access(actor=proven(cast, dora), access_id=access.pk)
+        RoleBinding.objects.filter(principal_id=dora.pk, role="OrgOwner").delete()
+        with pytest.raises(FailedPrecondition, match="No other owner"):
+            begin_access(actor=proven(cast, cast.bob), access_id=access.pk)
+        approve_access(actor=proven(cast, cast.alice), access_id=access.pk)
+        begin_access(actor=proven(cast, cast.bob), access_id=access.pk)
+        assert lasts(access.pk, cast.bob.pk)
+        BreakGlassAccess.objects.update(approved_by=dora)
+        assert not lasts(access.pk, cast.bob.pk)
 
     def test_strangers_see_no_access(self, cast: Cast, required: Connection) -> None:
         access = self.ask(cast)

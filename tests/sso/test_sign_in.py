@@ -243,6 +243,28 @@ class SecondFactorTests:
         bound = SsoSession.objects.get(session_index="_2")
         assert bound.session_key == browser.session.session_key
 
+    @pytest.mark.parametrize("change", ["switched off", "deleted", "unlinked"])
+    def test_opens_nothing_where_the_connection_is_gone_meanwhile(
+        self, acme: Connection, clock: Clock, change: str
+    ) -> None:
+        first = Browser()
+        sign_in(first, acme, ADA)
+        secret = set_up_app(first)
+        browser = Browser()
+        sign_in(browser, acme, ADA)
+        if change == "switched off":
+            Connection.objects.update(state="disabled")
+        elif change == "deleted":
+            acme.delete()
+        else:
+            Identity.objects.all().delete()
+        clock.steps += 1
+        proof = {"code": code(secret, steps=clock.steps)}
+        answer = browser.post("/accounts/2fa/authenticate/", proof)
+        assert answer["Location"] == "/accounts/login/"
+        assert not is_signed_in(browser)
+        assert b"Start over" in browser.get("/accounts/login/").content
+
     def test_is_not_where_the_only_organization_trusts_its_provider_with_it(
         self, acme: Connection
     ) -> None:

@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from audit.models import AuditEvent
 from orgs.models import User
@@ -56,6 +57,16 @@ class TestingTests:
         (attempt,) = Attempt.objects.all()
         assert (attempt.code, attempt.purpose) == ("ok", "test")
         assert attempt.attributes["groups"] == ["engineers", "staff"]
+
+    def test_who_was_signed_out_meanwhile_comes_back_for_the_result(
+        self, cast: Cast, acme: Connection
+    ) -> None:
+        browser = Browser(cast.alice)
+        waits = answered(browser, acme, begin(browser, acme), email=ADA)
+        session = browser.cookies.pop(settings.SESSION_COOKIE_NAME)
+        assert browser.get(waits)["Location"].startswith("/accounts/login/?next=%2Fsso%2F")
+        browser.cookies[settings.SESSION_COOKIE_NAME] = session.value
+        assert b"The test succeeded" in browser.get(waits).content
 
     def test_tells_the_whole_reason_where_the_answer_is_not_believed(
         self, cast: Cast, acme: Connection
