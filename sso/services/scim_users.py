@@ -96,6 +96,9 @@ def update_scim_user(
 ) -> ScimUser:
     """Have the person be as the entry says.
 
+    The account's name, and a place in the organization for who has none any more, take an address
+    that is still in the organization's own domains.
+
     Who does not say whether the person is active leaves that as it is. Another address moves the
     person's account to it, where both are in the organization's own domains. Roles in the entry
     become the person's only ones; an entry that names none any more brings back the connection's
@@ -117,7 +120,8 @@ def update_scim_user(
     _check_user_name(connection, entry, besides=row)
     if entry.email != before.email:
         _move(actor, connection, row.user, _own_address(connection, entry))
-    if entry.name and entry.name != before.name:
+    owned = owns_domain_of(connection.organization_id, row.user.email)
+    if entry.name and entry.name != before.name and owned:
         row.user.name = entry.name
         row.user.save(update_fields=["name"])
     row.user_name, row.external_id = entry.user_name, entry.external_id
@@ -126,8 +130,10 @@ def update_scim_user(
     row.version += 1
     _save(row)
     # Somebody who left by themselves comes in again once the directory says so.
-    is_new = row.active and add_member(
-        actor=actor, organization_id=connection.organization_id, user=row.user
+    is_new = (
+        row.active
+        and owned
+        and add_member(actor=actor, organization_id=connection.organization_id, user=row.user)
     )
     specs = _specs(connection, entry)
     if _is_member(row) and (specs or is_new or _specs(connection, before)):
@@ -142,7 +148,8 @@ def update_scim_user(
 
 @transaction.atomic
 def delete_scim_user(*, actor: Actor, connection: Connection, scim_user_id: UUID) -> None:
-    """Take the person out of the organization and sign them out everywhere. The account stays.
+    """Take the person out of the organization and, while their address is in its own domains, sign
+    them out everywhere. The account stays.
 
     The link to the connection's identity provider goes too: who is made anew there may come back.
 
@@ -155,7 +162,8 @@ def delete_scim_user(*, actor: Actor, connection: Connection, scim_user_id: UUID
     row = _found(connection, scim_user_id)
     if _is_member(row):
         remove_member(actor=actor, organization_id=connection.organization_id, user_id=row.user_id)
-    end_sessions_from_outside(actor=actor, user=row.user)
+    if owns_domain_of(connection.organization_id, row.user.email):
+        end_sessions_from_outside(actor=actor, user=row.user)
     for identity in Identity.objects.filter(connection=connection, user=row.user):
         record(
             EventType.SSO_IDENTITY_UNLINKED,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.utils import timezone
 
@@ -130,6 +131,21 @@ class CreateTests:
         answer = directory.send("POST", "/Users", {"schemas": [USER], "userName": EMAIL})
         assert answer.status_code == 400
         assert "proven to own" in detail(answer)
+
+    def test_the_account_is_out_of_reach_once_the_domain_is(self, directory: Directory) -> None:
+        made = directory.create_user(EMAIL, name={"formatted": "Dana"})
+        user = User.objects.get(email=EMAIL)
+        browser = Browser(user)
+        key = browser.session.session_key or ""
+        UserSession.objects.create(user=user, session_key=key, ip="203.0.113.7", user_agent="-")
+        Domain.objects.update(verified_at=None)
+        body = {"schemas": [USER], "userName": EMAIL, "name": {"formatted": "Mallory"}}
+        assert directory.send("PUT", f"/Users/{made['id']}", body).status_code == 200
+        user.refresh_from_db()
+        assert user.name == "Dana"
+        assert directory.send("DELETE", f"/Users/{made['id']}").status_code == 204
+        assert Session.objects.filter(session_key=key).exists()
+        assert not Membership.objects.filter(user=user).exists()
 
     def test_takes_the_primary_address_where_the_user_name_is_none(
         self, directory: Directory
