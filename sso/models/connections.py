@@ -68,7 +68,7 @@ class Connection(models.Model):
     # ---- OpenID Connect ----
     issuer = models.CharField(max_length=1024, blank=True)
     client_id = models.CharField(max_length=255, blank=True)
-    # `kms.envelope.WrappedKey.dump()`, context {"purpose": "oidc-client-secret", "connection": id}.
+    # `kms.envelope.WrappedKey.dump()` under `client_secret_context`.
     wrapped_client_secret = models.TextField(blank=True)
 
     # ---- Who comes in, as what ----
@@ -124,6 +124,11 @@ class Connection(models.Model):
     def is_tested(self) -> bool:
         """Whether a test succeeded with the configuration as it is now."""
         return self.tested_version == self.config_version
+
+    @property
+    def client_secret_context(self) -> dict[str, str]:
+        """What the wrapped client secret is bound to."""
+        return {"purpose": "oidc-client-secret", "connection": str(self.pk)}
 
     @property
     def base_url(self) -> str:

@@ -178,13 +178,8 @@ def client_secret(connection: Connection) -> str:
         return ""
     try:
         wrapped = WrappedKey.load(connection.wrapped_client_secret)
-        return key_provider().unwrap(wrapped, context=secret_context(connection)).decode()
+        return key_provider().unwrap(wrapped, context=connection.client_secret_context).decode()
     except KeyUnavailable as error:
         raise SignInRefused(
             Code.NOT_ACTIVE, f"The client secret can't be opened: {error} Enter it again."
         ) from error
-
-
-def secret_context(connection: Connection) -> dict[str, str]:
-    """What the wrapped secret is bound to."""
-    return {"purpose": "oidc-client-secret", "connection": str(connection.pk)}

@@ -8,7 +8,8 @@ from django.db.models import QuerySet
 
 from orgs.actors import Actor
 from orgs.errors import no_such
-from sso.models import Domain
+from sso.identity_providers import domain_of
+from sso.models import Connection, Domain
 from sso.selectors.connections import authorize_reading
 
 
@@ -39,3 +40,18 @@ def get_domain(actor: Actor, domain_id: UUID) -> Domain:
         raise no_such(label_of(domain_id))
     authorize_reading(actor, found.organization_id, label_of(domain_id))
     return found
+
+
+def owns_domain_of(
+    organization_id: UUID, email: str, *, served_by: Connection | None = None
+) -> bool:
+    """Whether the address is in a domain that the organization has proven to own and, where a
+    connection is given, whose people sign in by that one.
+    """
+    name = domain_of(email)
+    if not name:
+        return False
+    found = Domain.objects.filter(
+        organization_id=organization_id, name=name, verified_at__isnull=False
+    )
+    return (found.filter(connection=served_by) if served_by else found).exists()

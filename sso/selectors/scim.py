@@ -12,8 +12,7 @@ from django.utils import timezone
 
 from orgs.actors import Actor
 from orgs.models import GroupMembership
-from sso.identity_providers import domain_of
-from sso.models import Connection, Domain, ScimGroup, ScimToken, ScimUser
+from sso.models import Connection, ScimGroup, ScimToken, ScimUser
 from sso.selectors.connections import get_connection
 
 
@@ -35,16 +34,6 @@ def token_by_lookup(lookup: str) -> ScimToken | None:
 def not_over() -> Q:
     """Tokens whose time is not over."""
     return Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-
-
-def owns_domain_of(organization_id: UUID, email: str) -> bool:
-    """Whether the address is in a domain that the organization has proven to own."""
-    name = domain_of(email)
-    return bool(name) and (
-        Domain.objects.filter(
-            organization_id=organization_id, name=name, verified_at__isnull=False
-        ).exists()
-    )
 
 
 def users_of(connection: Connection) -> QuerySet[ScimUser]:

@@ -188,7 +188,7 @@ def wrapped_client_secret(connection: Connection, secret: str) -> str:
     """The secret as the row keeps it; empty: none."""
     if not secret:
         return ""
-    context = {"purpose": "oidc-client-secret", "connection": str(connection.pk)}
+    context = connection.client_secret_context
     return provider().wrap(secret.encode(), context=context).dump()
 
 

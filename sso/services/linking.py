@@ -16,8 +16,8 @@ from orgs.services.accounts import vouch_for_email
 from orgs.services.people import record_for_person
 from sso.errors import Code, SignInRefused
 from sso.identities import VerifiedAssertion
-from sso.identity_providers import domain_of
-from sso.models import Connection, Domain, Identity
+from sso.models import Connection, Identity
+from sso.selectors.domains import owns_domain_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,9 @@ def owns(connection: Connection, email: str, *, routed: bool = False) -> bool:
 
     `routed`: and whose people sign in by this very connection.
     """
-    found = Domain.objects.filter(
-        organization_id=connection.organization_id,
-        name=domain_of(email),
-        verified_at__isnull=False,
+    return owns_domain_of(
+        connection.organization_id, email, served_by=connection if routed else None
     )
-    return (found.filter(connection=connection) if routed else found).exists()
 
 
 def find_identity(connection: Connection, assertion: VerifiedAssertion) -> Identity | None:

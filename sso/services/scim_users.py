@@ -32,8 +32,8 @@ from orgs.services.owners import lock_organization
 from orgs.services.people import create_user_from_outside
 from sso.models import Connection, Identity, ScimUser
 from sso.scim.entries import Entry
+from sso.selectors.domains import owns_domain_of
 from sso.selectors.roles import RoleSpec, mapped, spec_of
-from sso.selectors.scim import owns_domain_of
 from sso.services.roles import apply_exact
 
 SUSPENDED = "The directory set the person inactive"
