@@ -20,6 +20,7 @@ urlpatterns = [
     path("", include("sso.urls")),
     path("", include("keys.urls")),
     path("", include("indexes.urls")),
+    path("", include("console.urls")),
 ]
 handler400 = "controlplane.errors.bad_request"
 handler403 = "controlplane.errors.permission_denied"

@@ -118,6 +118,34 @@ def list_indexes(actor: Actor, project_id: UUID) -> QuerySet[Index]:
     return indexes if scope is None else indexes.filter(pk__in=scope)
 
 
+def indexes_visible_to(actor: Actor) -> QuerySet[Index]:
+    """The indexes of all projects that are not gone and that the actor may see. No query yet."""
+    organizations: set[UUID] = set()
+    projects: set[UUID] = set()
+    single: set[UUID] = set()
+    for binding in actor.bindings:
+        held = permissions_of(
+            actor,
+            organization_id=binding.organization_id,
+            project_id=binding.project_id,
+            index_id=binding.index_id,
+        )
+        if Permission.INDEX_READ not in held:
+            continue
+        if binding.index_id is not None:
+            single.add(binding.index_id)
+        elif binding.project_id is not None:
+            projects.add(binding.project_id)
+        else:
+            organizations.add(binding.organization_id)
+    return Index.objects.filter(
+        Q(project__organization_id__in=organizations)
+        | Q(project_id__in=projects)
+        | Q(pk__in=single),
+        deleted_at=None,
+    )
+
+
 def get_index(
     actor: Actor,
     project_id: UUID,

@@ -41,7 +41,11 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
         Row(index=index, host=host_of(index), tone=_tone(index))
         for index in list_indexes(request.actor, found.pk)
     ]
-    context = project_context(request.actor, found, current="indexes:project") | {"rows": rows}
+    moving = (Index.State.INITIALIZING, Index.State.TERMINATING)
+    context = project_context(found) | {
+        "rows": rows,
+        "is_moving": any(row.index.state in moving for row in rows),
+    }
     return render(request, "indexes/list.html", context)
 
 

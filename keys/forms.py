@@ -10,7 +10,9 @@ from django import forms
 from django.core import signing
 from django.utils import timezone
 
+from keys.models import Access
 from keys.services.api_keys import NAME_LENGTH
+from keys.services.limits import DEFAULT_NAMESPACE, Limits
 from orgs.errors import FailedPrecondition
 from orgs.permissions import ACCESS_ROLE_HELP, DEFAULT_KEY_ROLE, Role
 
@@ -44,6 +46,26 @@ class ApiKeyForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one role."},
     )
+    access = forms.ChoiceField(
+        label="Access",
+        choices=Access.choices,
+        initial=Access.READ_WRITE,
+        required=False,
+        help_text="Narrows what the roles allow; it never adds to it.",
+    )
+    namespaces = forms.CharField(
+        label="Namespaces",
+        required=False,
+        strip=False,
+        help_text=f"One a line; {DEFAULT_NAMESPACE} is the default one. Empty: all of them.",
+        widget=forms.Textarea({"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+    )
+    networks = forms.CharField(
+        label="Allowed networks",
+        required=False,
+        help_text="One a line, such as 192.0.2.0/24. Empty: from anywhere.",
+        widget=forms.Textarea({"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+    )
     days = forms.TypedChoiceField(
         label="Works",
         choices=[
@@ -71,10 +93,23 @@ class ApiKeyForm(forms.Form):
         """The roles as such."""
         return [Role(value) for value in self.cleaned_data["roles"]]
 
+    def limits(self) -> Limits:
+        """What the key is limited to besides its roles."""
+        return {
+            "access": self.cleaned_data["access"] or Access.READ_WRITE,
+            "namespaces": _lines(self.cleaned_data["namespaces"]) or None,
+            "allowed_ips": _lines(self.cleaned_data["networks"]),
+            "expires_at": self.expires_at(),
+        }
+
     def expires_at(self) -> datetime | None:
         """When the key stops working; None: never."""
         days = self.cleaned_data["days"]
         return timezone.now() + timedelta(days=days) if days else None
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 class RotateForm(forms.Form):

@@ -27,11 +27,9 @@ EXPIRED_FORM = "This form is too old or was not made here. It is fresh now: send
 @require_safe
 @page
 def project(request: PageRequest, project_id: UUID) -> HttpResponse:
-    """The project's keys. Who may see its indexes only is sent there."""
+    """The project's keys."""
     found = get_project(request.actor, project_id)
     held = permissions_of(request.actor, organization_id=found.organization_id, project_id=found.pk)
-    if Permission.API_KEY_READ not in held and Permission.INDEX_READ in held:
-        return redirect("indexes:project", found.pk)
     keys = list(keys_of(request.actor, found))
     roles = key_roles(keys)
     context = {
@@ -67,7 +65,7 @@ def create(request: PageRequest, project_id: UUID) -> HttpResponse:
                 project=found,
                 name=form.cleaned_data["name"],
                 roles=form.chosen_roles(),
-                limits={"expires_at": form.expires_at()},
+                limits=form.limits(),
                 key_id=key_id,
             )
         except AlreadyExists as error:
@@ -142,5 +140,5 @@ def _render(
     context: dict[str, object],
     status: int = 200,
 ) -> HttpResponse:
-    shared = project_context(request.actor, project, current="keys:list")
+    shared = project_context(project)
     return render(request, template, shared | context, status=status)

@@ -8,4 +8,5 @@ app_name = "projects"
 urlpatterns = [
     path("organizations/<uuid:organization_id>/", views.organization, name="organization"),
     path("organizations/<uuid:organization_id>/projects/create/", views.create, name="create"),
+    path("projects/<uuid:project_id>/", views.overview, name="overview"),
 ]

@@ -14,7 +14,9 @@ from orgs.errors import InvalidArgument, PaymentRequired, QuotaExceeded
 from orgs.permissions import Permission, authorize, permissions_of
 from orgs.selectors.organizations import get_organization, members_of
 from projects.forms import ProjectForm
-from projects.selectors import projects_visible_to
+from projects.navigation import project_context
+from projects.quotas import project_quotas
+from projects.selectors import get_project, projects_visible_to
 from projects.services import create_project
 
 
@@ -29,7 +31,6 @@ def organization(request: PageRequest, organization_id: UUID) -> HttpResponse:
         "projects": projects_visible_to(request.actor).filter(organization=found),
         "members": members_of(found),
         "can_create": Permission.PROJECT_CREATE in held,
-        "can_manage_sso": Permission.SSO_MANAGE in held,
     }
     return render(request, "projects/organization.html", context)
 
@@ -50,6 +51,15 @@ def create(request: PageRequest, organization_id: UUID) -> HttpResponse:
             form.add_error("name", error.message)
         else:
             messages.success(request, f"The project {project.name} is ready.")
-            return redirect("keys:list", project.pk)
+            return redirect("projects:overview", project.pk)
     context = {"organization": found, "form": form}
     return render(request, "projects/create.html", context, status=422 if form.errors else 200)
+
+
+@require_safe
+@page
+def overview(request: PageRequest, project_id: UUID) -> HttpResponse:
+    """The project at a glance: what it holds of what it may hold."""
+    found = get_project(request.actor, project_id)
+    context = project_context(found) | {"quotas": project_quotas(found)}
+    return render(request, "projects/overview.html", context)

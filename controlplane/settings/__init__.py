@@ -139,6 +139,8 @@ INSTALLED_APPS = [
     "keys",
     "indexes",
     "gateway",
+    "console",
+    "django_htmx",
     "controlplane",
 ]
 MIDDLEWARE = [
@@ -156,6 +158,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "controlplane.middleware.RefusalMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "controlplane.urls"
 WSGI_APPLICATION = "controlplane.wsgi.application"
@@ -169,6 +172,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "console.context_processors.appearance",
             ],
         },
     }

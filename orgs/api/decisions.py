@@ -10,17 +10,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orgs.actors import Actor
 from orgs.api.base import OrganizationView
-from orgs.models import Decision, PrincipalType, ResourceType
-from orgs.permissions import Permission, permissions_of
+from orgs.models import Decision, PrincipalType, ResourceType, User
+from orgs.permissions import Permission
 from orgs.selectors.decisions import (
-    ASKED_PEOPLE,
     IN_FORCE,
     Help,
     decisions_of,
+    explained,
     get_decision,
-    help_for,
+    people_to_ask,
     place_of,
 )
 from orgs.selectors.explanations import explain
@@ -176,15 +175,12 @@ class DecisionView(OrganizationView):
     def get(self, request: Request, decision_id: UUID) -> Response:
         """Why, and what would allow it: for who was denied, and for who reads the audit trail."""
         row = get_decision(self.actor, decision_id)
-        principal = None
-        if row.actor_kind in PrincipalType.values:
-            principal = (PrincipalType(row.actor_kind), UUID(row.actor_id))
-        found = help_for(place_of(row), principal, row.permission, reason=row.reason)
+        found, people = explained(self.actor, row)
         return self.answer(
             {
                 **DecisionSummarySerializer(row).data,
                 "trace": row.trace,
-                **_help(self.actor, row.organization_id, found),
+                **_help(found, people),
             }
         )
 
@@ -214,16 +210,13 @@ class ExplainView(OrganizationView):
                 "resource_type": place.resource_type,
                 "resource_id": place.resource_id,
                 "trace": RuleSerializer(rules, many=True).data,
-                **_help(self.actor, self.organization_id, found),
+                **_help(found, people_to_ask(self.actor, self.organization_id, found)),
             }
         )
 
 
-def _help(actor: Actor, organization_id: UUID, found: Help) -> dict[str, Any]:
+def _help(found: Help, people: list[User] | None) -> dict[str, Any]:
     """The explanation; people are named to those only who see the organization's people."""
-    held = permissions_of(actor, organization_id=organization_id)
-    sees_people = actor.is_system or Permission.MEMBER_READ in held
-    people = found.who_can_grant[:ASKED_PEOPLE] if sees_people else None
     return {
         "nearest_miss": MissSerializer(found.nearest_miss).data if found.nearest_miss else None,
         "smallest_grant": (

@@ -229,6 +229,24 @@ def help_for(
     return Help(miss, grant, people)
 
 
+def explained(actor: Actor, row: Decision) -> tuple[Help, list[User] | None]:
+    """What would allow what was denied, and the first of those to ask; None where the actor does
+    not see the organization's people.
+    """
+    principal = None
+    if row.actor_kind in PrincipalType.values:
+        principal = (PrincipalType(row.actor_kind), UUID(row.actor_id))
+    found = help_for(place_of(row), principal, row.permission, reason=row.reason)
+    return found, people_to_ask(actor, row.organization_id, found)
+
+
+def people_to_ask(actor: Actor, organization_id: UUID, found: Help) -> list[User] | None:
+    """The first of those who can give the grant, for who sees the organization's people."""
+    held = permissions_of(actor, organization_id=organization_id)
+    sees_people = actor.is_system or Permission.MEMBER_READ in held
+    return found.who_can_grant[:ASKED_PEOPLE] if sees_people else None
+
+
 def _all_rules(
     place: Place, principal: tuple[PrincipalType, UUID], permission: str
 ) -> list[tuple[Binding, Rule]]:

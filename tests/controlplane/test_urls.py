@@ -21,6 +21,7 @@ from orgs.services.bindings import bind_role
 from sso.models import Attempt, Connection, Identity, Purpose, ScimToken
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_member, make_project
+from tests.matrix import console, indexes, keys, orgs_audit, orgs_people, orgs_rules, projects
 from tests.pages import Browser, hidden_value
 from tests.sso import idp
 from tests.sso.support import make_connection, make_domain
@@ -31,31 +32,11 @@ PEOPLE = (
     *("ProjectOwner", "ProjectManager", "ProjectMember", "ProjectEditor", "ProjectViewer"),
     *("ControlPlaneEditor", "ControlPlaneViewer", "DataPlaneEditor", "DataPlaneViewer"),
 )
-ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
-# By GET, then by POST with a valid form:
-#   nobody, stranger | Owner Manager Member Billing | Owner Manager Member | six access roles
-#   in: to the sign-in, to: elsewhere, ok: the page, no: forbidden, -: it does not exist
+ORG = "organizations/<uuid:organization_id>/"
+# Each room's rows: what they get by GET, then by POST with the room's form.
+ROOMS = (orgs_people, orgs_rules, orgs_audit, projects, keys, indexes, console)
 PAGES: dict[str, tuple[str, str]] = {
-    "": ("in to to to to to to to to to to to to to to", ""),
-    ORG: ("in - ok ok ok ok ok ok ok ok ok ok ok ok ok", ""),
-    f"{ORG}projects/create/": (
-        "in - ok ok no no no no no no no no no no no",
-        "in - to to no no no no no no no no no no no",
-    ),
-    PROJECT: ("in - ok - - - ok ok ok to to to to no no", ""),
-    f"{PROJECT}keys/create/": (
-        "in - ok - - - ok no no no no no no no no",
-        "in - ok - - - ok no no no no no no no no",
-    ),
-    f"{PROJECT}keys/<uuid:key_id>/rotate/": (
-        "in - ok - - - ok no no no no no no no no",
-        "in - ok - - - ok no no no no no no no no",
-    ),
-    f"{PROJECT}keys/<uuid:key_id>/revoke/": (
-        "in - ok - - - ok no no no no no no no no",
-        "in - to - - - to no no no no no no no no",
-    ),
-    f"{PROJECT}indexes/": ("in - ok - - - ok ok no ok ok ok ok no no", ""),
+    route: row for room in ROOMS for route, row in room.PAGES.items()
 }
 SSO = f"{ORG}sso/"
 CONNECTION = f"{SSO}connections/<uuid:connection_id>/"
@@ -90,6 +71,8 @@ PAGES |= {
     route: (f"in - {get}{' no' * 12}", f"in - {post}{' no' * 12}" if post else "")
     for route, (get, post) in SSO_PAGES.items()
 }
+# No pages: tests/console and tests/orgs/test_pages_audit.py have them.
+OTHERS = {"theme/", "search/", f"{ORG}audit/export/", f"{ORG}audit/<uuid:event_id>/proof/"}
 MEANING = {"in": 302, "to": 302, "ok": 200, "bad": 422, "no": 403, "-": 404}
 RESET_LINK = "^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[0-9A-Za-z-]+)/$"
 # Pages of the sign-in and of one's own account, for which roles don't matter: tests/orgs/test_*.py.
@@ -281,6 +264,9 @@ class World:
         """The route with our organization, project and a key."""
         key, _ = make_key(self.cast.project)
         rows = self.single_sign_on() if route in SSO_PAGES else {}
+        for room in ROOMS:
+            if route in room.PAGES:
+                rows |= room.rows(self.cast, self.people)
         for pattern, value in {
             **rows,
             "<uuid:organization_id>": self.cast.organization.pk,
@@ -314,9 +300,9 @@ class World:
             "<uuid:token_id>": token.pk,
         }
 
-    def form(self) -> dict[str, object]:
+    def form(self, route: str) -> dict[str, object]:
         """What satisfies every form, or is refused by it."""
-        return {
+        found: dict[str, object] = {
             "protocol": "saml",
             "how": "metadata",
             "name": "key",
@@ -327,6 +313,10 @@ class World:
             "hours": "24",
             "token": new_token(self.cast.project.pk),
         }
+        for room in ROOMS:
+            if route in room.PAGES:
+                found |= room.form(self.cast, route)
+        return found
 
 
 @pytest.fixture
@@ -350,7 +340,7 @@ def world(cast: Cast) -> World:
 
 class CompletenessTests:
     def test_every_url_is_in_one_table(self) -> None:
-        listed = [*PAGES, *ACCOUNT, *SIGN_IN, *API, *OAUTH, *ADMIN, *SCIM]
+        listed = [*PAGES, *OTHERS, *ACCOUNT, *SIGN_IN, *API, *OAUTH, *ADMIN, *SCIM]
         assert sorted(set(routes())) == sorted(listed)
 
     def test_every_row_has_every_person(self) -> None:
@@ -376,7 +366,7 @@ class MatrixTests:
     def test_writing(self, world: World, route: str) -> None:
         expected = dict(zip(PEOPLE, PAGES[route][1].split(), strict=True))
         found = {
-            person: world.browser(person).post(world.path(route), world.form()).status_code
+            person: world.browser(person).post(world.path(route), world.form(route)).status_code
             for person in PEOPLE
         }
         assert found == {p: MEANING[e] for p, e in expected.items()}
@@ -388,7 +378,7 @@ class MatrixTests:
     @pytest.mark.parametrize("route", [route for route, (_, post) in PAGES.items() if post])
     def test_forms_need_their_token(self, world: World, route: str) -> None:
         browser = Browser(world.people["OrgOwner"], enforce_csrf_checks=True)
-        assert browser.post(world.path(route), world.form()).status_code == 403
+        assert browser.post(world.path(route), world.form(route)).status_code == 403
 
     @pytest.mark.parametrize("route", sorted(API))
     def test_a_session_counts_for_nothing_on_the_api(self, world: World, route: str) -> None:
@@ -441,7 +431,7 @@ class HeaderTests:
         for person in ("nobody", "stranger", "OrgOwner"):
             text = world.browser(person).get(world.path(route)).content.decode()
             for script in re.findall(r"<script[^>]*>[^<]*", text):
-                is_ours = re.fullmatch(r'<script src="/static/[a-z/]+\.js" defer>', script)
+                is_ours = re.fullmatch(r'<script src="/static/[a-z0-9_./-]+\.js" defer>', script)
                 assert is_ours or 'type="application/json"' in script
             assert "<style" not in text
             assert not re.search(r"\s(style|on[a-z]+)=", text)

@@ -49,6 +49,8 @@ class Processes:
         self.has_own_queue = not settings.REDIS_URL
         self.logs: Path = settings.TAMARACK_HOME / "test-logs"
         self.logs.mkdir(exist_ok=True)
+        # Tests without supervisord leave the programs behind that they asked it for.
+        shutil.rmtree(include_folder(), ignore_errors=True)
         for folder in ("indexes", "log", "valkey", "beat"):
             (settings.TAMARACK_HOME / folder).mkdir(mode=0o700, exist_ok=True)
         settings.TAMARACK_RAM_DIR.mkdir(mode=0o700, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -19,8 +20,11 @@ from tests.indexes.conftest import make_index, operation_of
 
 
 @pytest.fixture
-def index(cast: Cast) -> Index:
-    """An index without a worker yet. No supervisord runs here, so starting a server fails."""
+def index(cast: Cast, settings: Settings, tmp_path: Path) -> Index:
+    """An index without a worker yet. Starting its server fails, because no supervisord is found,
+    not even one that other tests of this process have left running.
+    """
+    settings.TAMARACK_RUN_DIR = tmp_path
     return make_index(cast.project)
 
 

@@ -187,7 +187,7 @@ class EdgeTests:
         answer = Browser(cast.bob).get(f"/projects/{cast.project.pk}/keys/create/")
         assert answer.status_code == 403
         decision_id = answer["X-Decision-Id"]
-        assert f'href="/admin/decisions/{decision_id}"' in answer.content.decode()
+        assert f'href="/denials/{decision_id}/"' in answer.content.decode()
         assert explained(Browser(cast.bob), decision_id)["permission"] == "api_key:create"
 
     def test_a_grant_above_one_s_own_rights_carries_a_decision(self, cast: Cast) -> None:

@@ -16,7 +16,7 @@ from orgs.actors import Actor
 from orgs.authentication import actor_of, client_ip, request_id
 from orgs.decorators import PageRequest, page
 from orgs.errors import AlreadyExists, InvalidArgument
-from orgs.forms import NewPersonForm
+from orgs.forms.entrance import NewPersonForm
 from orgs.identity_providers import identity_providers
 from orgs.models import Invitation, User
 from orgs.selectors.invitations import (

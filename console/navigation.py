@@ -1,0 +1,82 @@
+"""Which pages an organization, a project and an index have, and who is shown them.
+
+The one table of the dashboard's pages: the side bar is drawn from it. It decides nothing: every
+page authorizes for itself, and `tests/controlplane/test_urls.py` checks that both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.urls import reverse
+
+from orgs.actors import Actor
+from orgs.models import Organization
+from orgs.permissions import Permission, permissions_of
+from projects.models import Project
+from projects.selectors import permissions_within
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page as the table has it.
+
+    Attributes:
+        view: its URL name; the address takes the id of the organization, or project, alone.
+        icon: a name that `components/icon.html` knows.
+        permission: what it takes to read it; None: to be let in at all.
+    """
+
+    label: str
+    view: str
+    icon: str
+    permission: Permission | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page as the side bar shows it."""
+
+    label: str
+    url: str
+    icon: str
+    is_current: bool
+
+
+ORGANIZATION = (
+    Entry("Overview", "projects:organization", "home"),
+    Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),
+    Entry("Denials", "orgs:denials", "ban", Permission.AUDIT_READ),
+    Entry("Single sign-on", "sso:overview", "shield", Permission.SSO_MANAGE),
+)
+PROJECT = (
+    Entry("Overview", "projects:overview", "home"),
+    Entry("Indexes", "indexes:project", "layers", Permission.INDEX_READ),
+    Entry("API keys", "keys:list", "key", Permission.API_KEY_READ),
+)
+
+
+def organization_links(actor: Actor, organization: Organization, path: str) -> list[Link]:
+    """The organization's pages that the actor may see; `path`: the page that is shown."""
+    held = permissions_of(actor, organization_id=organization.pk)
+    return _links(ORGANIZATION, held, organization.pk, path)
+
+
+def project_links(actor: Actor, project: Project, path: str) -> list[Link]:
+    """The project's pages that the actor may see; `path`: the page that is shown."""
+    return _links(PROJECT, permissions_within(actor, project), project.pk, path)
+
+
+def _links(
+    entries: Sequence[Entry], held: frozenset[Permission], pk: UUID, path: str
+) -> list[Link]:
+    shown = [
+        (entry, reverse(entry.view, args=[pk]))
+        for entry in entries
+        if entry.permission is None or entry.permission in held
+    ]
+    # Pages below another one belong to it; the first page's address begins those of all others.
+    current = max((url for _, url in shown if path.startswith(url)), key=len, default="")
+    return [Link(entry.label, url, entry.icon, url == current) for entry, url in shown]

@@ -1,0 +1,57 @@
+"""What the dashboard's templates share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from console.navigation import Link, organization_links, project_links
+from orgs.models import Organization
+from projects.models import Project
+
+register = template.Library()
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+RELATIVE_DAYS = 30
+
+
+@register.simple_tag(takes_context=True)
+def navigation(context: template.Context) -> dict[str, list[Link]]:
+    """The side bar: links of the `organization` and the `project` that the page names."""
+    request = context.get("request")
+    actor = getattr(request, "actor", None)
+    if request is None or actor is None:
+        return {}
+    found: dict[str, list[Link]] = {}
+    organization, project = context.get("organization"), context.get("project")
+    if isinstance(project, Project):
+        found["project"] = project_links(actor, project, request.path)
+    if isinstance(organization, Organization):
+        found["organization"] = organization_links(actor, organization, request.path)
+    return found
+
+
+@register.filter
+def relative(value: datetime | None) -> str:
+    """How long ago, or in how long, such as `3 h ago`; the date where that is over a month."""
+    if value is None:
+        return ""
+    seconds = (timezone.now() - value).total_seconds()
+    size = abs(seconds)
+    if size >= RELATIVE_DAYS * DAY:
+        return f"{value:%d %b %Y}".lstrip("0")
+    if size < MINUTE:
+        return "just now" if seconds >= 0 else "in a moment"
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if size >= unit:
+            count = f"{int(size // unit)} {name}"
+            break
+    return f"{count} ago" if seconds >= 0 else f"in {count}"
+
+
+@register.filter
+def item(mapping: dict[Any, Any], key: Any) -> Any:
+    """`mapping[key]`, or None."""
+    return mapping.get(key)

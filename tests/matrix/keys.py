@@ -1,0 +1,38 @@
+"""Pages of API keys and service accounts: who gets them (tests/controlplane/test_urls.py).
+
+By GET, then by POST with a valid form:
+  nobody, stranger | Owner Manager Member Billing | Owner Manager Member | six access roles
+  in: to the sign-in, to: elsewhere, ok: the page, no: forbidden, bad: refused values, -: absent
+"""
+
+from __future__ import annotations
+
+from orgs.models import User
+from tests.cast import Cast
+
+ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
+PAGES: dict[str, tuple[str, str]] = {
+    f"{PROJECT}keys/": ("in - ok - - - ok ok ok no no no no no no", ""),
+    f"{PROJECT}keys/create/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - ok - - - ok no no no no no no no no",
+    ),
+    f"{PROJECT}keys/<uuid:key_id>/rotate/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - ok - - - ok no no no no no no no no",
+    ),
+    f"{PROJECT}keys/<uuid:key_id>/revoke/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - to - - - to no no no no no no no no",
+    ),
+}
+
+
+def rows(cast: Cast, people: dict[str, User]) -> dict[str, object]:
+    """Rows of every kind that the addresses name, by the placeholder in the route."""
+    return {}
+
+
+def form(cast: Cast, route: str) -> dict[str, object]:
+    """What satisfies the form at `route`, on top of the values that all share."""
+    return {}
