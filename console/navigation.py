@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from indexes.models import Index
 from orgs.actors import Actor
 from orgs.models import Organization
 from orgs.permissions import Permission, permissions_of
@@ -24,7 +25,8 @@ class Entry:
     """A page as the table has it.
 
     Attributes:
-        view: its URL name; the address takes the id of the organization, or project, alone.
+        view: its URL name; the address takes the id of the organization or project alone, or those
+            of the project and the index.
         icon: a name that `components/icon.html` knows.
         permission: what it takes to read it; None: to be let in at all.
     """
@@ -56,24 +58,36 @@ PROJECT = (
     Entry("Indexes", "indexes:project", "layers", Permission.INDEX_READ),
     Entry("API keys", "keys:list", "key", Permission.API_KEY_READ),
 )
+INDEX = (Entry("Overview", "indexes:overview", "layers", Permission.INDEX_READ),)
 
 
 def organization_links(actor: Actor, organization: Organization, path: str) -> list[Link]:
     """The organization's pages that the actor may see; `path`: the page that is shown."""
     held = permissions_of(actor, organization_id=organization.pk)
-    return _links(ORGANIZATION, held, organization.pk, path)
+    return _links(ORGANIZATION, held, path, organization.pk)
 
 
 def project_links(actor: Actor, project: Project, path: str) -> list[Link]:
     """The project's pages that the actor may see; `path`: the page that is shown."""
-    return _links(PROJECT, permissions_within(actor, project), project.pk, path)
+    return _links(PROJECT, permissions_within(actor, project), path, project.pk)
+
+
+def index_links(actor: Actor, index: Index, path: str) -> list[Link]:
+    """The index's pages that the actor may see; `path`: the page that is shown."""
+    held = permissions_of(
+        actor,
+        organization_id=index.project.organization_id,
+        project_id=index.project_id,
+        index_id=index.pk,
+    )
+    return _links(INDEX, held, path, index.project_id, index.pk)
 
 
 def _links(
-    entries: Sequence[Entry], held: frozenset[Permission], pk: UUID, path: str
+    entries: Sequence[Entry], held: frozenset[Permission], path: str, *ids: UUID
 ) -> list[Link]:
     shown = [
-        (entry, reverse(entry.view, args=[pk]))
+        (entry, reverse(entry.view, args=ids))
         for entry in entries
         if entry.permission is None or entry.permission in held
     ]

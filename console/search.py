@@ -81,5 +81,5 @@ def _indexes(actor: Actor, words: list[str]) -> Iterator[Hit]:
             Q(name__icontains=word) | Q(project__name__icontains=word) | Q(pk__icontains=word)
         )
     for index in indexes.order_by("name", "pk")[:MAX_OF_A_KIND]:
-        url = reverse("indexes:project", args=[index.project_id])
+        url = reverse("indexes:overview", args=[index.project_id, index.pk])
         yield Hit("Index", index.name, index.project.name, url, "layers")

@@ -179,6 +179,30 @@ def get_index(
     return index
 
 
+def get_index_by_id(
+    actor: Actor,
+    project_id: UUID,
+    index_id: UUID,
+    permission: Permission = Permission.INDEX_READ,
+) -> Index:
+    """The project's index of that id, on which the actor holds the permission, with its project
+    and organization.
+
+    Raises:
+        NotFound: no such index, or no such project for the actor.
+        PermissionDenied, Forbidden: the actor may not do this to it.
+    """
+    find_project(actor, project_id, permission, index_id=index_id)
+    index = (
+        Index.objects.select_related("project__organization")
+        .filter(pk=index_id, project=project_id, deleted_at=None)
+        .first()
+    )
+    if index is None:
+        raise no_such(f"index {index_id}")
+    return index
+
+
 def find_index(indexes: QuerySet[Index], name: str) -> Index:
     """The index of that name among `indexes`.
 

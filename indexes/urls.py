@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from indexes import views as pages
 from indexes.api import views
+from indexes.views import details, lists
 
 app_name = "indexes"
+PROJECT = "projects/<uuid:project_id>/indexes/"
+INDEX = f"{PROJECT}<uuid:index_id>/"
 urlpatterns = [
     path("indexes", views.IndexesView.as_view(), name="list"),
     path(
@@ -21,5 +23,6 @@ urlpatterns = [
     path("collections/<str:name>", views.CollectionDetailView.as_view(), name="collection"),
     path("backups", views.BackupsView.as_view(), name="backups"),
     path("assistant/assistants", views.AssistantsView.as_view(), name="assistants"),
-    path("projects/<uuid:project_id>/indexes/", pages.project, name="project"),
+    path(PROJECT, lists.project, name="project"),
+    path(INDEX, details.overview, name="overview"),
 ]

@@ -8,7 +8,8 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from console.navigation import Link, organization_links, project_links
+from console.navigation import Link, index_links, organization_links, project_links
+from indexes.models import Index
 from orgs.models import Organization
 from projects.models import Project
 
@@ -19,7 +20,7 @@ RELATIVE_DAYS = 30
 
 @register.simple_tag(takes_context=True)
 def navigation(context: template.Context) -> dict[str, list[Link]]:
-    """The side bar: links of the `organization` and the `project` that the page names."""
+    """Links of the `organization`, the `project` and the `index` that the page names."""
     request = context.get("request")
     actor = getattr(request, "actor", None)
     if request is None or actor is None:
@@ -28,6 +29,9 @@ def navigation(context: template.Context) -> dict[str, list[Link]]:
     organization, project = context.get("organization"), context.get("project")
     if isinstance(project, Project):
         found["project"] = project_links(actor, project, request.path)
+    index = context.get("index")
+    if isinstance(index, Index):
+        found["index"] = index_links(actor, index, request.path)
     if isinstance(organization, Organization):
         found["organization"] = organization_links(actor, organization, request.path)
     return found

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from orgs.models import User
 from tests.cast import Cast
+from tests.indexes.conftest import make_index
 
 ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
 PAGES: dict[str, tuple[str, str]] = {
     f"{PROJECT}indexes/": ("in - ok - - - ok ok no ok ok ok ok no no", ""),
+    f"{PROJECT}indexes/<uuid:index_id>/": ("in - ok - - - ok ok no ok ok ok ok no no", ""),
 }
 
 
 def rows(cast: Cast, people: dict[str, User]) -> dict[str, object]:
     """Rows of every kind that the addresses name, by the placeholder in the route."""
-    return {}
+    index = cast.project.indexes.first() or make_index(cast.project)
+    return {"<uuid:index_id>": index.pk}
 
 
 def form(cast: Cast, route: str) -> dict[str, object]:

@@ -10,17 +10,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from indexes.models import Index
+from indexes.navigation import tone_of
 from indexes.selectors import host_of, list_indexes
 from orgs.decorators import PageRequest, page
 from projects.navigation import project_context
 from projects.selectors import get_project
-
-TONES = {
-    Index.State.READY: "good",
-    Index.State.INITIALIZING: "busy",
-    Index.State.INITIALIZATION_FAILED: "bad",
-    Index.State.TERMINATING: "off",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
     """The project's indexes: state with cause and remedy, address, shape."""
     found = get_project(request.actor, project_id)
     rows = [
-        Row(index=index, host=host_of(index), tone=_tone(index))
+        Row(index=index, host=host_of(index), tone=tone_of(index))
         for index in list_indexes(request.actor, found.pk)
     ]
     moving = (Index.State.INITIALIZING, Index.State.TERMINATING)
@@ -47,8 +41,3 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
         "is_moving": any(row.index.state in moving for row in rows),
     }
     return render(request, "indexes/list.html", context)
-
-
-def _tone(index: Index) -> str:
-    troubled = index.state == Index.State.READY and index.cause
-    return "warn" if troubled else TONES[Index.State(index.state)]
