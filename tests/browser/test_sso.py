@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from orgs.models import User
 from sso.models import Attempt, Connection
 from sso.services.connections import create_connection
+from tests.browser.quality import FAULTS
 from tests.browser.site import Provider
 from tests.cast import Cast
 from tests.factories import PASSWORD
@@ -21,36 +22,6 @@ from tests.sso.test_console import ENTITY_ID, fill, metadata, page_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 State = Connection.State
-
-# What every page has to be, whoever reads it by whatever means.
-FAULTS = """() => {
-  const found = [];
-  const seen = (element) => element.offsetParent !== null;
-  const count = document.querySelectorAll('h1').length;
-  if (count !== 1) found.push(count + ' h1');
-  if (!document.documentElement.lang) found.push('no language');
-  if (!document.title) found.push('no title');
-  if (!document.querySelector('main')) found.push('no main');
-  for (const field of document.querySelectorAll('input, select, textarea')) {
-    if (field.type === 'hidden' || !seen(field)) continue;
-    if (!field.labels.length && !field.getAttribute('aria-label')) {
-      found.push('no label: ' + field.outerHTML);
-    }
-    for (const id of (field.getAttribute('aria-describedby') || '').split(' ')) {
-      if (id && !document.getElementById(id)) found.push('no description: ' + id);
-    }
-  }
-  for (const control of document.querySelectorAll('a[href], button')) {
-    const name = control.getAttribute('aria-label') || control.textContent;
-    if (seen(control) && !name.trim()) found.push('no name: ' + control.outerHTML);
-  }
-  const ids = [...document.querySelectorAll('[id]')].map((element) => element.id);
-  for (const id of new Set(ids)) {
-    if (ids.filter((each) => each === id).length > 1) found.push('twice: #' + id);
-  }
-  if (document.documentElement.scrollWidth > window.innerWidth) found.push('too wide');
-  return found;
-}"""
 
 
 def sign_in(page: Page, email: str = "alice@example.com") -> None:

@@ -7,27 +7,33 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.core.management import call_command
 
 STATIC = Path(settings.BASE_DIR) / "static"
+TESTS = Path(settings.BASE_DIR) / "tests"
 MANIFEST = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 
 
+@pytest.mark.parametrize("folder", [STATIC / "vendor", TESTS / "browser" / "vendor"])
 class VendorTests:
-    def test_every_file_is_listed_with_its_sum(self) -> None:
-        table = (STATIC / "vendor" / "VENDOR.md").read_text()
+    def test_every_file_is_listed_with_its_sum(self, folder: Path) -> None:
+        table = (folder / "VENDOR.md").read_text()
         listed = dict(re.findall(r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", table, re.MULTILINE))
         vendored = {
-            str(path.relative_to(STATIC / "vendor")): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in (STATIC / "vendor").rglob("*")
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*")
             if path.is_file() and path.name not in {"VENDOR.md", "LICENSE"}
         }
         assert vendored == listed
 
-    def test_every_folder_brings_its_licence(self) -> None:
-        for folder in (STATIC / "vendor").iterdir():
-            assert folder.is_file() or "Open Font License" in (folder / "LICENSE").read_text()
+    def test_every_file_brings_its_licence(self, folder: Path) -> None:
+        files = [path for path in folder.rglob("*") if path.suffix in {".js", ".woff2"}]
+        assert files
+        for path in files:
+            licence = (path.parent / "LICENSE").read_text()
+            assert "Open Font License" in licence or "Mozilla Public License" in licence
 
 
 class CollectTests:
