@@ -21,6 +21,8 @@ class EventType(StrEnum):
     OWNERSHIP_TRANSFERRED = "ownership.transferred"
     SECURITY_BASELINE_UPDATED = "security_baseline.updated"
     USER_CREATED = "user.created"
+    OPERATOR_ADDED = "operator.added"
+    OPERATOR_REMOVED = "operator.removed"
     SIGNED_IN = "user.signed_in"
     SIGN_IN_FAILED = "user.sign_in_failed"
     SIGNED_OUT = "user.signed_out"

@@ -60,6 +60,18 @@ PROJECT = (
 )
 INDEX = (Entry("Overview", "indexes:overview", "layers", Permission.INDEX_READ),)
 
+OPERATOR = (
+    Entry("Health", "console:operator", "gauge"),
+    Entry("Organizations", "console:operator_organizations", "user"),
+    Entry("Work", "console:operator_work", "layers"),
+    Entry("Drift", "console:operator_drift", "scroll"),
+)
+
+
+def operator_links(actor: Actor, path: str) -> list[Link]:
+    """The pages of the operator area, for operators; `path`: the page that is shown."""
+    return _links(OPERATOR, frozenset(), path) if actor.is_operator else []
+
 
 def organization_links(actor: Actor, organization: Organization, path: str) -> list[Link]:
     """The organization's pages that the actor may see; `path`: the page that is shown."""

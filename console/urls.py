@@ -2,10 +2,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from console.views import preferences, search
+from console.views import operator, preferences, search
 
 app_name = "console"
 urlpatterns = [
+    path("operator/", operator.overview, name="operator"),
+    path("operator/organizations/", operator.organizations, name="operator_organizations"),
+    path(
+        "operator/organizations/<uuid:organization_id>/",
+        operator.organization,
+        name="operator_organization",
+    ),
+    path("operator/work/", operator.work, name="operator_work"),
+    path("operator/drift/", operator.drift, name="operator_drift"),
     path("search/", search.results, name="search"),
     path("theme/", preferences.theme, name="theme"),
 ]

@@ -149,7 +149,9 @@ def respond(request: HttpRequest, answer: Answer) -> HttpResponse:
             "decision_id": answer.decision_id,
         },
     )
-    return HttpResponse(text, status=answer.status, headers=answer.headers)
+    # A 404 may be kept by caches unless it says otherwise.
+    headers = {**(answer.headers or {}), "Cache-Control": "no-store"}
+    return HttpResponse(text, status=answer.status, headers=headers)
 
 
 def wants_page(request: HttpRequest) -> bool:

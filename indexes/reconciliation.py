@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.cache import cache
+from django.utils import timezone
 
 from indexes import addresses, files, provisioning
 from indexes.certificates import refresh_index_pair
@@ -22,6 +25,7 @@ from orgs.errors import QuotaExceeded
 logger = logging.getLogger(__name__)
 
 
+LAST_ROUND = "indexes.reconciliation.last_round"
 RESTING = "The index server is stopped, because the project is archived."
 WAKING = "Restore the project: the server starts within half a minute then."
 
@@ -67,7 +71,16 @@ def reconcile() -> Report:
         _stop_unwanted(driver, running, {each.pk for each in resting}, report)
     _remove_leftovers(folders, report)
     _report(report)
+    cache.set(LAST_ROUND, {"at": timezone.now(), **asdict(report)}, None)
     return report
+
+
+def last_round() -> dict[str, Any] | None:
+    """What the last round did, by the names of `Report`, and when it ended (`at`); None: no round
+    yet.
+    """
+    found: dict[str, Any] | None = cache.get(LAST_ROUND)
+    return found
 
 
 def _keep_files(deployment: Deployment, report: Report) -> None:

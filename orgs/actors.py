@@ -53,6 +53,9 @@ class Actor:
             identity providers, directories); None for people, who may belong to several.
         bars: organizations that don't let the actor in as it came: their security baseline, their
             single sign-on, a place that is suspended.
+        is_operator: whether the person looks after the installation. No right in any organization
+            comes with it.
+        has_mfa: whether the person showed a second factor or a passkey of their own.
         authenticated_at: when the person last proved who they are, by signing in or again since;
             None: never, or no person.
     """
@@ -63,6 +66,8 @@ class Actor:
     organization_id: UUID | None = None
     bindings: tuple[Binding, ...] = ()
     bars: tuple[Bar, ...] = ()
+    is_operator: bool = False
+    has_mfa: bool = False
     authenticated_at: datetime | None = None
     ip: str = ""
     request_id: str = ""

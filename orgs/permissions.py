@@ -355,6 +355,25 @@ def require_fresh(actor: Actor) -> None:
         )
 
 
+def require_operator(actor: Actor, what: str = "page") -> None:
+    """Let the platform itself pass, and people who look after the installation and showed a second
+    factor.
+
+    Raises:
+        NotFound: the actor is neither.
+        PermissionDenied: an operator who signed in without a second factor.
+    """
+    if actor.is_system:
+        return
+    if not actor.is_operator:
+        raise no_such(what)
+    if not actor.has_mfa:
+        raise PermissionDenied(
+            "Looking after the installation takes a second factor: add an authenticator app or a"
+            " passkey under Security, then sign in with it."
+        )
+
+
 def check_ceiling(
     actor: Actor,
     permissions: Iterable[Permission],

@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from console.navigation import Link, index_links, organization_links, project_links
+from console.navigation import Link, index_links, operator_links, organization_links, project_links
 from indexes.models import Index
 from orgs.models import Organization
 from projects.models import Project
@@ -34,6 +34,8 @@ def navigation(context: template.Context) -> dict[str, list[Link]]:
         found["index"] = index_links(actor, index, request.path)
     if isinstance(organization, Organization):
         found["organization"] = organization_links(actor, organization, request.path)
+    if context.get("operator_area"):
+        found["operator"] = operator_links(actor, request.path)
     return found
 
 

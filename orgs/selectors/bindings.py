@@ -149,6 +149,8 @@ def actor_for(
         label=user.email,
         bindings=bindings,
         bars=bars,
+        is_operator=user.is_operator and user.is_active,
+        has_mfa=facts.has_mfa,
         authenticated_at=authenticated_at,
         ip=facts.ip,
         request_id=request_id,

@@ -22,7 +22,14 @@ from orgs.models import (
     RoleBinding,
     User,
 )
-from orgs.permissions import OWNER_ROLE, Permission, authorize, permissions_of
+from orgs.permissions import (
+    OWNER_ROLE,
+    Permission,
+    authorize,
+    permissions_of,
+    require_fresh,
+    require_operator,
+)
 from orgs.plans import LIMITS, Entitlement, Plan, Value
 from orgs.services.bindings import bind_role
 from orgs.services.checks import VersionCheck, any_version, check_name
@@ -177,21 +184,26 @@ def set_plan(
     payment_status: Organization.PaymentStatus | None = None,
     overrides: Mapping[Entitlement, Value] | None = None,
     reset: Collection[Entitlement] = (),
+    check: VersionCheck = any_version,
 ) -> Organization:
     """What the operator of the installation decides: plan, payment status, exceptions from the plan
     (`overrides`), and which exceptions end (`reset`). What is in use above a lower limit stays.
 
     Raises:
-        PermissionDenied: anyone but the operator asks.
+        PermissionDenied: anyone but an operator asks, or one without a second factor.
+        ReauthenticationRequired: an operator without a fresh proof.
         NotFound: there is no such organization.
         InvalidArgument: a switch is no switch, a limit is out of range, or something is both set
             and reset.
     """
-    if not actor.is_system:
+    if not (actor.is_system or actor.is_operator):
         raise PermissionDenied("Only the operator of this installation changes plans.")
+    require_operator(actor)
+    require_fresh(actor)
     organization = lock_organization(organization_id)
     if organization is None:
         raise no_such(f"organization {organization_id}")
+    check(organization.version)
     changed = {name: _check_value(name, value) for name, value in (overrides or {}).items()}
     if both := sorted(set(changed) & set(reset)):
         raise InvalidArgument(f"{both[0]} is both set and reset. Choose one.")

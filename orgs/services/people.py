@@ -143,3 +143,25 @@ def record_for_person(
             detail={**(detail or {}), **({"reason": reason} if reason else {})},
             outcome=AuditEvent.Outcome.FAILURE if reason else AuditEvent.Outcome.SUCCESS,
         )
+
+
+@transaction.atomic
+def set_operator(*, actor: Actor, user: User, is_operator: bool) -> bool:
+    """Let a person look after the installation, or no longer; whether that changed anything.
+
+    Raises:
+        PermissionDenied: anything but the installation's own command asks.
+    """
+    if not actor.is_system:
+        raise PermissionDenied("Operators are named on the server: manage.py operator add.")
+    changed = User.objects.filter(pk=user.pk).exclude(is_operator=is_operator)
+    if not changed.update(is_operator=is_operator):
+        return False
+    user.is_operator = is_operator
+    record(
+        EventType.OPERATOR_ADDED if is_operator else EventType.OPERATOR_REMOVED,
+        actor=actor,
+        organization_id=None,
+        resource=("user", user.pk, user.email),
+    )
+    return True

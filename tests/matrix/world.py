@@ -12,7 +12,16 @@ from orgs.services.bindings import bind_role
 from sso.models import Attempt, Connection, Identity, Purpose, ScimToken
 from tests.cast import Cast
 from tests.factories import SYSTEM, make_key, make_member
-from tests.matrix import console, indexes, keys, orgs_audit, orgs_people, orgs_rules, projects
+from tests.matrix import (
+    console,
+    indexes,
+    keys,
+    operator,
+    orgs_audit,
+    orgs_people,
+    orgs_rules,
+    projects,
+)
 from tests.pages import Browser
 from tests.sso import idp
 from tests.sso.support import make_connection, make_domain
@@ -25,7 +34,7 @@ PEOPLE = (
 )
 ORG = "organizations/<uuid:organization_id>/"
 # Each room's rows: what they get by GET, then by POST with the room's form.
-ROOMS = (orgs_people, orgs_rules, orgs_audit, projects, keys, indexes, console)
+ROOMS = (orgs_people, orgs_rules, orgs_audit, projects, keys, indexes, console, operator)
 PAGES: dict[str, tuple[str, str]] = {
     route: row for room in ROOMS for route, row in room.PAGES.items()
 }
