@@ -58,7 +58,11 @@ PROJECT = (
     Entry("Indexes", "indexes:project", "layers", Permission.INDEX_READ),
     Entry("API keys", "keys:list", "key", Permission.API_KEY_READ),
 )
-INDEX = (Entry("Overview", "indexes:overview", "layers", Permission.INDEX_READ),)
+INDEX = (
+    Entry("Overview", "indexes:overview", "layers", Permission.INDEX_READ),
+    Entry("Configuration", "indexes:configuration", "settings", Permission.INDEX_READ),
+    Entry("Encryption", "indexes:encryption", "lock", Permission.INDEX_READ),
+)
 
 OPERATOR = (
     Entry("Health", "console:operator", "gauge"),

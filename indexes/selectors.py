@@ -184,9 +184,14 @@ def get_index_by_id(
     project_id: UUID,
     index_id: UUID,
     permission: Permission = Permission.INDEX_READ,
+    *,
+    gone: bool = False,
 ) -> Index:
     """The project's index of that id, on which the actor holds the permission, with its project
     and organization.
+
+    Args:
+        gone: whether one that has been deleted is found, too.
 
     Raises:
         NotFound: no such index, or no such project for the actor.
@@ -195,10 +200,10 @@ def get_index_by_id(
     find_project(actor, project_id, permission, index_id=index_id)
     index = (
         Index.objects.select_related("project__organization")
-        .filter(pk=index_id, project=project_id, deleted_at=None)
+        .filter(pk=index_id, project=project_id)
         .first()
     )
-    if index is None:
+    if index is None or (index.deleted_at and not gone):
         raise no_such(f"index {index_id}")
     return index
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from indexes.api import views
-from indexes.views import details, lists
+from indexes.views import create, details, lists
 
 app_name = "indexes"
 PROJECT = "projects/<uuid:project_id>/indexes/"
@@ -24,5 +24,9 @@ urlpatterns = [
     path("backups", views.BackupsView.as_view(), name="backups"),
     path("assistant/assistants", views.AssistantsView.as_view(), name="assistants"),
     path(PROJECT, lists.project, name="project"),
+    path(f"{PROJECT}create/", create.create, name="create"),
     path(INDEX, details.overview, name="overview"),
+    path(f"{INDEX}configuration/", details.configuration, name="configuration"),
+    path(f"{INDEX}encryption/", details.encryption, name="encryption"),
+    path(f"{INDEX}delete/", details.delete, name="delete"),
 ]

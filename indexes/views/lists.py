@@ -13,8 +13,9 @@ from indexes.models import Index
 from indexes.navigation import tone_of
 from indexes.selectors import host_of, list_indexes
 from orgs.decorators import PageRequest, page
+from orgs.permissions import Permission
 from projects.navigation import project_context
-from projects.selectors import get_project
+from projects.selectors import get_project, permissions_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
     moving = (Index.State.INITIALIZING, Index.State.TERMINATING)
     context = project_context(found) | {
         "rows": rows,
+        "can_create": Permission.INDEX_CREATE in permissions_within(request.actor, found),
         "is_moving": any(row.index.state in moving for row in rows),
     }
     return render(request, "indexes/list.html", context)
