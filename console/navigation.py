@@ -49,6 +49,8 @@ class Link:
 
 ORGANIZATION = (
     Entry("Overview", "projects:organization", "home"),
+    Entry("Members", "orgs:members", "people", Permission.MEMBER_READ),
+    Entry("Teams", "orgs:teams", "badge", Permission.MEMBER_READ),
     Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),
     Entry("Denials", "orgs:denials", "ban", Permission.AUDIT_READ),
     Entry("Single sign-on", "sso:overview", "shield", Permission.SSO_MANAGE),

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from orgs.views import audit, denials, entrance
+from orgs.views import audit, denials, entrance, grants, members, teams
 
 app_name = "orgs"
 ORGANIZATION = "organizations/<uuid:organization_id>/"
+MEMBER = f"{ORGANIZATION}members/<uuid:user_id>/"
+INVITATION = f"{ORGANIZATION}invitations/<uuid:invitation_id>/"
+TEAM = f"{ORGANIZATION}teams/<uuid:group_id>/"
+GRANT = f"{ORGANIZATION}roles/grants/"
 urlpatterns = [
     path("", entrance.home, name="home"),
     path("invitations/<uuid:invitation_id>/", entrance.invitation, name="invitation"),
@@ -17,4 +21,25 @@ urlpatterns = [
     path(f"{ORGANIZATION}audit/<uuid:event_id>/proof/", audit.proof, name="audit_proof"),
     path(f"{ORGANIZATION}denials/", denials.denials, name="denials"),
     path("denials/<uuid:decision_id>/", denials.denial, name="denial"),
+    path(f"{ORGANIZATION}members/", members.members, name="members"),
+    path(f"{ORGANIZATION}members/invite/", members.invite, name="invite"),
+    path(MEMBER, members.member, name="member"),
+    path(f"{MEMBER}remove/", members.remove, name="member_remove"),
+    path(f"{MEMBER}offer/", members.offer, name="member_offer"),
+    path(
+        f"{ORGANIZATION}offers/<uuid:transfer_id>/cancel/",
+        members.cancel_offer,
+        name="offer_cancel",
+    ),
+    path(f"{INVITATION}resend/", members.resend, name="invitation_resend"),
+    path(f"{INVITATION}take-back/", members.take_back, name="invitation_take_back"),
+    path(f"{GRANT}<str:kind>/<uuid:principal_id>/", grants.grant, name="grant"),
+    path(f"{GRANT}<uuid:binding_id>/change/", grants.change, name="grant_change"),
+    path(f"{GRANT}<uuid:binding_id>/revoke/", grants.revoke, name="grant_revoke"),
+    path(f"{ORGANIZATION}teams/", teams.teams, name="teams"),
+    path(f"{ORGANIZATION}teams/create/", teams.create, name="team_create"),
+    path(TEAM, teams.team, name="team"),
+    path(f"{TEAM}edit/", teams.edit, name="team_edit"),
+    path(f"{TEAM}delete/", teams.delete, name="team_delete"),
+    path(f"{TEAM}members/<uuid:user_id>/take-out/", teams.take_out, name="team_take_out"),
 ]

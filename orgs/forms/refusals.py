@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from django import forms
 
-from orgs.errors import Refused
+from orgs.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    OutOfRange,
+    PaymentRequired,
+    QuotaExceeded,
+    Refused,
+    TooManyRequests,
+    Unavailable,
+)
+
+SHOWN = (
+    *(Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, OutOfRange),
+    *(PaymentRequired, QuotaExceeded, TooManyRequests, Unavailable),
+)
+"""Refusals of what was asked, which a form shows; those of who asks have pages of their own."""
 
 
 def add_refusal(form: forms.Form, error: Refused, field: str | None = None) -> None:

@@ -26,7 +26,6 @@ FOLDER = Path(settings.BASE_DIR) / "docs" / "screenshots"
 LOOKS = {"light": ("light", WIDE), "dark": ("dark", WIDE), "phone": ("light", PHONE)}
 QUALITY = 70
 MAX_HEIGHT = 2400
-STATIC_PARTS = re.compile(r"<[^>]*>/?|/$")
 
 
 @pytest.fixture
@@ -66,7 +65,8 @@ def take(page: Page, path: str, name: str) -> None:
 
 def name_of(route: str) -> str:
     """A file name for the route."""
-    name = re.sub(r"<uuid:(\w+)_id>", "", route).replace("//", "/").strip("/").replace("/", "-")
+    name = re.sub(r"(?:organizations|projects)/<uuid:(organization|project)_id>", r"\1", route)
+    name = re.sub(r"<uuid:(\w+)_id>", r"\1", name).strip("/").replace("/", "-")
     return name or "home"
 
 

@@ -1,0 +1,154 @@
+"""Who holds what, and what a change would do, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from orgs import registry
+from orgs.actors import Actor
+from orgs.models import (
+    CustomRole,
+    Group,
+    GroupMembership,
+    Organization,
+    PrincipalType,
+    ResourceType,
+    RoleBinding,
+    User,
+)
+from orgs.permissions import (
+    PERMISSION_HELP,
+    ROLE_HELP,
+    Permission,
+    Role,
+    permissions_in,
+    permissions_of,
+)
+from orgs.selectors.bindings import as_binding, bindings_visible_to, knows_project
+from orgs.selectors.reach import Flip, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A role that somebody holds.
+
+    Attributes:
+        where: the name of the organization, project or index.
+        team: the team that it comes by; None: held directly.
+    """
+
+    row: RoleBinding
+    where: str
+    help: str
+    team: Group | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change does to somebody somewhere, in words."""
+
+    who: str
+    where: str
+    gained: list[str]
+    lost: list[str]
+
+
+def held_by(actor: Actor, organization: Organization, principal: Principal) -> list[Held]:
+    """The roles of the principal that the actor may see, those of a person's teams last.
+
+    At most five queries.
+
+    Raises:
+        PermissionDenied: the actor does not meet the organization's security baseline.
+    """
+    kind, pk = principal
+    visible = bindings_visible_to(actor, organization.pk).order_by("created_at", "id")
+    own = list(visible.filter(principal_type=kind, principal_id=pk))
+    teams: dict[UUID, Group] = {}
+    if kind == PrincipalType.USER:
+        places = GroupMembership.objects.filter(user=pk, group__organization=organization)
+        teams = {place.group_id: place.group for place in places.select_related("group")}
+    by_teams = (
+        list(visible.filter(principal_type=PrincipalType.GROUP, principal_id__in=teams))
+        if teams
+        else []
+    )
+    names = names_of(organization, [*own, *by_teams])
+    return [
+        Held(row, names[row.resource_id], help_of(row), teams.get(row.principal_id))
+        for row in (*own, *by_teams)
+    ]
+
+
+def names_of(organization: Organization, rows: Iterable[RoleBinding | Flip]) -> dict[UUID, str]:
+    """What people call the resources of the rows; the id where nothing is known. One query for each
+    kind that there is, none for the organization.
+    """
+    wanted = {row.resource_id: row.resource_type for row in rows}
+    found = {organization.pk: organization.name}
+    for kind in (ResourceType.PROJECT, ResourceType.INDEX):
+        if kind in wanted.values():
+            found |= {
+                each.id: each.label for each in registry.list_resources(kind, organization.pk)
+            }
+    return {pk: found.get(pk, str(pk)) for pk in wanted}
+
+
+def help_of(row: RoleBinding) -> str:
+    """What the role of the row lets one do, in a few words."""
+    if row.custom_role is None:
+        return ROLE_HELP[Role(row.role)]
+    return in_words(permissions_in(as_binding(row)))
+
+
+def in_words(permissions: Iterable[str]) -> str:
+    """The permissions as a list of words, in the order of their table."""
+    held = set(permissions)
+    return ", ".join(PERMISSION_HELP[each] for each in Permission if each.value in held)
+
+
+def effects(organization: Organization, flips: Sequence[Flip]) -> list[Effect]:
+    """The flips in words. One query for people, and one for each kind of resource."""
+    people = dict(
+        User.objects.filter(
+            pk__in=[
+                flip.principal_id for flip in flips if flip.principal_type == PrincipalType.USER
+            ]
+        ).values_list("pk", "email")
+    )
+    names = names_of(organization, flips)
+    return [
+        Effect(
+            who=people.get(flip.principal_id) or _principal(flip),
+            where=names[flip.resource_id],
+            gained=[PERMISSION_HELP[Permission(each)] for each in flip.gained],
+            lost=[PERMISSION_HELP[Permission(each)] for each in flip.lost],
+        )
+        for flip in flips
+        if flip.gained or flip.lost
+    ]
+
+
+def _principal(flip: Flip) -> str:
+    if flip.principal_type in {PrincipalType.USER, PrincipalType.INVITE}:
+        return str(flip.principal_id)
+    found = registry.find_principal(flip.principal_type, flip.principal_id)
+    return found.label if found else str(flip.principal_id)
+
+
+def roles_on(organization: Organization, kind: ResourceType) -> list[CustomRole]:
+    """The organization's own roles that can be held on a resource of the kind, by name."""
+    return list(CustomRole.objects.filter(organization=organization, resource_type=kind))
+
+
+def projects_to_give(actor: Actor, organization: Organization) -> list[registry.Found]:
+    """The organization's projects at work on which the actor may give roles, by name. One query."""
+    return [
+        each
+        for each in registry.list_resources(ResourceType.PROJECT, organization.pk)
+        if knows_project(actor, organization.pk, each.id)
+        and Permission.PROJECT_MEMBER_UPDATE
+        in permissions_of(actor, organization_id=organization.pk, project_id=each.id)
+    ]
