@@ -62,6 +62,7 @@ PROJECT = (
 )
 INDEX = (
     Entry("Overview", "indexes:overview", "layers", Permission.INDEX_READ),
+    Entry("Requests", "indexes:requests", "chart", Permission.INDEX_READ),
     Entry("Configuration", "indexes:configuration", "settings", Permission.INDEX_READ),
     Entry("Encryption", "indexes:encryption", "lock", Permission.INDEX_READ),
 )

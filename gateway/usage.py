@@ -1,4 +1,5 @@
-"""Who used which key for what: read from the access log, so that no request waits for a write.
+"""Who used which key and which index for what: read from the access log, so that no request waits
+for a write.
 
 Each line is counted once: how far the log has been read is written down in the transaction that
 counts. A log that was rotated meanwhile is read to its end before the next one is begun.
@@ -10,18 +11,29 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import grpc
+from django.db import transaction
 
 from gateway.access_log import files_oldest_first
 from gateway.configuration import GatewaySettings
+from indexes.models import IndexTraffic
+from indexes.usage import Call, record_traffic
 from keys.usage import Position, Use, record_usage, usage_position
+from protos.generated import vector_service_pb2 as pb
 
 BATCH_LINES = 5_000
+_WRITES = frozenset({"Upsert", "Update", "Delete", "CreateNamespace", "DeleteNamespace"})
+KINDS = {
+    method: IndexTraffic.Kind.WRITE if method in _WRITES else IndexTraffic.Kind.READ
+    for method in pb.DESCRIPTOR.services_by_name["VectorService"].methods_by_name
+}
+"""What every method of `VectorService` does, as `lua/authorize.lua` classes them."""
 _REFUSED = frozenset({401, 403, 429})
 _REFUSED_GRPC = frozenset(
     code.value[0]
@@ -29,6 +41,17 @@ _REFUSED_GRPC = frozenset(
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.PERMISSION_DENIED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
+    )
+)
+
+_FAILED_GRPC = frozenset(
+    code.value[0]
+    for code in (
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
     )
 )
 
@@ -42,8 +65,13 @@ def count_new(settings: GatewaySettings | None = None) -> int:
         lines, after = _next_lines(log, before)
         if after is None:
             return read  # there is no log yet
-        uses = [use for line in lines if (use := _use(line)) is not None]
-        counted = record_usage(uses, source=str(log), before=before, after=after)
+        parsed = [fields for line in lines if (fields := _fields(line)) is not None]
+        uses = [use for fields in parsed if (use := _use(fields)) is not None]
+        calls = [call for fields in parsed if (call := _call(fields)) is not None]
+        with transaction.atomic():
+            counted = record_usage(uses, source=str(log), before=before, after=after)
+            if counted:
+                record_traffic(calls)
         if not counted or after == before:
             return read  # another worker counted them at the same time, or there is nothing new
         read += len(lines)
@@ -77,10 +105,18 @@ def _unread(log: Path, position: Position | None) -> Iterator[tuple[Path, int]]:
     yield from files[inodes.index(position.inode) if position and known else 0 :]
 
 
-def _use(line: bytes) -> Use | None:
-    """What the line tells about a key; None where it names none, or is no such line."""
+def _fields(line: bytes) -> dict[str, Any] | None:
+    """The line's fields; None where it is no such line."""
     try:
-        fields: dict[str, Any] = json.loads(line)
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _use(fields: dict[str, Any]) -> Use | None:
+    """What the line tells about a key; None where it names none."""
+    try:
         if not fields["key"] or not fields["secret"]:
             return None
         return Use(
@@ -92,8 +128,32 @@ def _use(line: bytes) -> Use | None:
             index_id=UUID(fields["index"]) if fields.get("index") else None,
             address=str(fields["client"]),
             client=str(fields.get("user_agent") or ""),
-            allowed=fields["status"] not in _REFUSED
-            and fields.get("grpc_status") not in _REFUSED_GRPC,
+            allowed=not _is_refused(fields),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _call(fields: dict[str, Any]) -> Call | None:
+    """What the line tells about an index; None where it names none."""
+    try:
+        if fields["plane"] != "index" or not fields.get("index"):
+            return None
+        refused = _is_refused(fields)
+        return Call(
+            at=datetime.fromisoformat(fields["time"]),
+            index_id=UUID(fields["index"]),
+            kind=KINDS[fields["rpc"]],
+            is_refused=refused,
+            is_failed=fields["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or fields.get("grpc_status") in _FAILED_GRPC,
+            bytes_in=int(fields.get("bytes_in") or 0),
+            bytes_out=int(fields.get("bytes_out") or 0),
+            milliseconds=None if refused else float(fields["ms"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _is_refused(fields: dict[str, Any]) -> bool:
+    return fields["status"] in _REFUSED or fields.get("grpc_status") in _REFUSED_GRPC

@@ -8,7 +8,7 @@ from uuid import UUID
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from indexes import provisioning, reconciliation
+from indexes import provisioning, reconciliation, usage
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,18 @@ def sweep_operations() -> None:
 def reconcile_deployments() -> None:
     """Make what runs on this node follow the rows."""
     reconciliation.reconcile()
+
+
+@shared_task
+def measure_indexes() -> None:
+    """Ask the servers of this node what they hold."""
+    usage.measure_all()
+
+
+@shared_task
+def forget_old_traffic() -> None:
+    """Remove counts that are too old."""
+    usage.forget_old_traffic()
 
 
 def send_hint(operation_id: UUID, seconds: float = 0.0) -> None:

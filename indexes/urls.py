@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from indexes.api import views
-from indexes.views import create, details, lists
+from indexes.views import create, details, lists, requests
 
 app_name = "indexes"
 PROJECT = "projects/<uuid:project_id>/indexes/"
@@ -26,6 +26,7 @@ urlpatterns = [
     path(PROJECT, lists.project, name="project"),
     path(f"{PROJECT}create/", create.create, name="create"),
     path(INDEX, details.overview, name="overview"),
+    path(f"{INDEX}requests/", requests.requests, name="requests"),
     path(f"{INDEX}configuration/", details.configuration, name="configuration"),
     path(f"{INDEX}encryption/", details.encryption, name="encryption"),
     path(f"{INDEX}delete/", details.delete, name="delete"),

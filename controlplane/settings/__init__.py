@@ -367,6 +367,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 30},
     },
+    "measure-indexes": {
+        "task": "indexes.tasks.measure_indexes",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "forget-old-traffic": {
+        "task": "indexes.tasks.forget_old_traffic",
+        "schedule": 24 * 3600.0,
+        "options": {"expires": 3600},
+    },
     "rotate-gateway-access-log": {
         "task": "gateway.tasks.rotate_access_log",
         "schedule": 60.0,

@@ -1,5 +1,6 @@
 """Indexes and what is known of them."""
 
 from indexes.models.deployments import DataKey, Deployment, Index, Operation
+from indexes.models.usage import IndexStatistics, IndexTraffic
 
-__all__ = ["DataKey", "Deployment", "Index", "Operation"]
+__all__ = ["DataKey", "Deployment", "Index", "IndexStatistics", "IndexTraffic", "Operation"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -15,9 +16,11 @@ from django.utils import timezone
 
 from gateway import usage
 from gateway.configuration import GatewaySettings
+from indexes.models import IndexTraffic
 from keys.models import ApiKey, KeyUsage
 from tests.cast import Cast
 from tests.factories import make_key
+from tests.indexes.conftest import make_index
 
 
 class Log:
@@ -174,3 +177,47 @@ class CountTests:
 
     def test_without_a_log_there_is_nothing_to_count(self, log: Log, db: None) -> None:
         assert log.count() == 0
+
+
+class TrafficTests:
+    def test_calls_are_counted_by_index_once(self, log: Log, key: ApiKey) -> None:
+        index = make_index(key.project)
+        seen = {"index": str(index.pk), "ms": 3, "bytes_in": 5, "bytes_out": 7}
+        log.write(
+            line(key, **seen),
+            line(key, **seen, rpc="Upsert"),
+            line(key, **{**seen, "status": 429}),
+            line(key, **{**seen, "grpc_status": 14}),
+            line(key, **{**seen, "ms": None}),
+            line(key, **{**seen, "rpc": None}),
+            line(key),
+        )
+        assert log.count() == 7
+        assert log.count() == 0
+        rows = {row.kind: row for row in IndexTraffic.objects.filter(index=index)}
+        read, write = rows["read"], rows["write"]
+        assert (read.calls, read.refused, read.failed, sum(read.latency)) == (3, 1, 1, 2)
+        assert (write.calls, write.bytes_in, write.bytes_out) == (1, 5, 7)
+
+    def test_a_count_that_fails_is_made_again(
+        self, log: Log, key: ApiKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index = make_index(key.project)
+        log.write(line(key, index=str(index.pk), ms=3))
+
+        def fail(_: object) -> None:
+            raise RuntimeError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(usage, "record_traffic", fail)
+            with pytest.raises(RuntimeError):
+                log.count()
+        assert counts(key) == {}
+        assert log.count() == 1
+        assert IndexTraffic.objects.get().calls == 1
+        assert sum(counts(key).values()) == 1
+
+    def test_every_method_is_classed_as_the_gateway_does(self) -> None:
+        text = (Path(usage.__file__).parent / "lua" / "authorize.lua").read_text()
+        classes = dict(re.findall(r'(\w+) = "([rw])"', text))
+        assert classes == {name: kind.value[0] for name, kind in usage.KINDS.items()}

@@ -22,6 +22,10 @@ PAGES: dict[str, tuple[str, str]] = {
         "in - to - - - to to no to no to no no no",
     ),
     f"{PROJECT}indexes/<uuid:index_id>/": ("in - ok - - - ok ok no ok ok ok ok no no", ""),
+    f"{PROJECT}indexes/<uuid:index_id>/requests/": (
+        "in - ok - - - ok ok no ok ok ok ok no no",
+        "",
+    ),
     f"{PROJECT}indexes/<uuid:index_id>/configuration/": (
         "in - ok - - - ok ok no ok ok ok ok no no",
         "in - to - - - to to no to no to no no no",
