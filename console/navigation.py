@@ -48,7 +48,7 @@ class Link:
 
 
 ORGANIZATION = (
-    Entry("Overview", "projects:organization", "home"),
+    Entry("Overview", "console:organization", "home"),
     Entry("Members", "orgs:members", "people", Permission.MEMBER_READ),
     Entry("Teams", "orgs:teams", "badge", Permission.MEMBER_READ),
     Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),
@@ -56,9 +56,11 @@ ORGANIZATION = (
     Entry("Single sign-on", "sso:overview", "shield", Permission.SSO_MANAGE),
 )
 PROJECT = (
-    Entry("Overview", "projects:overview", "home"),
+    Entry("Overview", "console:project", "home"),
     Entry("Indexes", "indexes:project", "layers", Permission.INDEX_READ),
     Entry("API keys", "keys:list", "key", Permission.API_KEY_READ),
+    Entry("Members", "projects:members", "people", Permission.PROJECT_READ),
+    Entry("Settings", "projects:settings", "settings", Permission.PROJECT_UPDATE),
 )
 INDEX = (
     Entry("Overview", "indexes:overview", "layers", Permission.INDEX_READ),

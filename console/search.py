@@ -12,7 +12,7 @@ from django.urls import reverse
 from console.navigation import organization_links, project_links
 from indexes.selectors import indexes_visible_to
 from orgs.actors import Actor
-from orgs.selectors.organizations import organizations_visible_to
+from orgs.selectors.organizations import may_found, organizations_visible_to
 from projects.selectors import projects_visible_to
 
 MAX_LENGTH = 100
@@ -60,6 +60,9 @@ def _pages(actor: Actor) -> Iterator[Hit]:
     for project in projects_visible_to(actor).order_by("name", "pk")[:MAX_PLACES]:
         for link in project_links(actor, project, ""):
             yield Hit("Page", link.label, project.name, link.url, link.icon)
+    if may_found(actor):
+        url = reverse("projects:create_organization")
+        yield Hit("Page", "New organization", "Action", url, "people")
     yield Hit("Page", "Security", "Your account", reverse("account_security"), "user")
 
 
@@ -70,7 +73,7 @@ def _projects(actor: Actor, words: list[str]) -> Iterator[Hit]:
             Q(name__icontains=word) | Q(organization__name__icontains=word) | Q(pk__icontains=word)
         )
     for project in projects.order_by("name", "pk")[:MAX_OF_A_KIND]:
-        url = reverse("projects:overview", args=[project.pk])
+        url = reverse("console:project", args=[project.pk])
         yield Hit("Project", project.name, project.organization.name, url, "folder")
 
 

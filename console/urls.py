@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from console.views import operator, preferences, search
+from console.views import operator, overview, preferences, search
 
 app_name = "console"
 urlpatterns = [
+    path("organizations/<uuid:organization_id>/", overview.organization, name="organization"),
+    path("projects/<uuid:project_id>/", overview.project, name="project"),
+    path("projects/<uuid:project_id>/start/", overview.start, name="start"),
     path("operator/", operator.overview, name="operator"),
     path("operator/organizations/", operator.organizations, name="operator_organizations"),
     path(

@@ -48,6 +48,20 @@ def _single(actor: Actor, organization_id: UUID) -> set[UUID]:
     }
 
 
+def projects_with(actor: Actor, organization_id: UUID, permission: Permission) -> QuerySet[Project]:
+    """The organization's projects on the whole of which the actor holds the permission."""
+    projects = Project.objects.filter(organization_id=organization_id)
+    if actor.is_system or permission in permissions_of(actor, organization_id=organization_id):
+        return projects
+    return projects.filter(
+        pk__in=[
+            pk
+            for pk in _single(actor, organization_id)
+            if permission in permissions_of(actor, organization_id=organization_id, project_id=pk)
+        ]
+    )
+
+
 def permissions_within(actor: Actor, project: Project) -> frozenset[Permission]:
     """What the actor may do to the project or to any one of its indexes."""
     indexes = {b.index_id for b in actor.bindings if b.project_id == project.pk}

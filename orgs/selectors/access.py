@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db.models import Q
+
 from orgs import registry
 from orgs.actors import Actor
 from orgs.models import (
@@ -151,4 +153,56 @@ def projects_to_give(actor: Actor, organization: Organization) -> list[registry.
         if knows_project(actor, organization.pk, each.id)
         and Permission.PROJECT_MEMBER_UPDATE
         in permissions_of(actor, organization_id=organization.pk, project_id=each.id)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Somebody with a role on a project, on an index in it, or on the whole organization.
+
+    Attributes:
+        name: an e-mail address, or what a team or a program is called.
+        where: the name of the project, index or organization.
+    """
+
+    row: RoleBinding
+    name: str
+    where: str
+    help: str
+
+
+def holders_on(actor: Actor, organization: Organization, project_id: UUID) -> list[Holder]:
+    """Who reaches the project by which role, as far as the actor may see it: people, teams and
+    service accounts; keys have a page of their own. Roles on the organization that don't reach into
+    projects are left out.
+
+    One query for each kind of principal, and those of `names_of`.
+    """
+    kinds = (PrincipalType.USER, PrincipalType.GROUP, PrincipalType.SERVICE_ACCOUNT)
+    rows = [
+        row
+        for row in bindings_visible_to(actor, organization.pk)
+        .filter(
+            Q(project_id=project_id) | Q(resource_type=ResourceType.ORGANIZATION),
+            principal_type__in=kinds,
+        )
+        .order_by("resource_type", "created_at", "id")
+        if row.project_id is not None or Permission.PROJECT_READ in permissions_in(as_binding(row))
+    ]
+    ids = {kind: {row.principal_id for row in rows if row.principal_type == kind} for kind in kinds}
+    people = User.objects.filter(pk__in=ids[PrincipalType.USER]).values_list("pk", "email")
+    teams = Group.objects.filter(pk__in=ids[PrincipalType.GROUP]).values_list("pk", "name")
+    names = dict(people) | dict(teams)
+    for pk in ids[PrincipalType.SERVICE_ACCOUNT]:
+        found = registry.find_principal(PrincipalType.SERVICE_ACCOUNT, pk)
+        names[pk] = found.label if found else str(pk)
+    places = names_of(organization, rows)
+    return [
+        Holder(
+            row,
+            names.get(row.principal_id, str(row.principal_id)),
+            places[row.resource_id],
+            help_of(row),
+        )
+        for row in rows
     ]

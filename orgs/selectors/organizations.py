@@ -118,3 +118,12 @@ def members_of(organization: Organization) -> list[Member]:
         )
         for place in places
     ]
+
+
+def may_found(actor: Actor) -> bool:
+    """Whether the actor may make organizations of its own: who owns one already. No query."""
+    return actor.kind == "user" and any(
+        Permission.ORGANIZATION_DELETE
+        in permissions_of(actor, organization_id=binding.organization_id)
+        for binding in actor.bindings
+    )

@@ -26,11 +26,11 @@ from orgs.permissions import (
     OWNER_ROLE,
     Permission,
     authorize,
-    permissions_of,
     require_fresh,
     require_operator,
 )
 from orgs.plans import LIMITS, Entitlement, Plan, Value
+from orgs.selectors.organizations import may_found
 from orgs.services.bindings import bind_role
 from orgs.services.checks import VersionCheck, any_version, check_name
 from orgs.services.owners import lock_organization
@@ -48,7 +48,7 @@ def create_organization(*, actor: Actor, name: str, owner: User) -> Organization
         InvalidArgument: the name is empty, too long or not printable.
     """
     if not actor.is_system:
-        _check_founder(actor, owner)
+        check_founder(actor, owner)
     organization = Organization.objects.create(
         name=check_name(name, "organization"), plan=settings.TAMARACK_DEFAULT_PLAN
     )
@@ -77,14 +77,15 @@ def create_organization(*, actor: Actor, name: str, owner: User) -> Organization
     return organization
 
 
-def _check_founder(actor: Actor, owner: User) -> None:
+def check_founder(actor: Actor, owner: User) -> None:
+    """Let people pass who may make an organization of their own.
+
+    Raises:
+        PermissionDenied: somebody else's, a machine, or who owns none yet.
+    """
     if actor.kind != "user" or actor.id != str(owner.pk):
         raise PermissionDenied("People create organizations of their own only.")
-    if not any(
-        Permission.ORGANIZATION_DELETE
-        in permissions_of(actor, organization_id=binding.organization_id)
-        for binding in actor.bindings
-    ):
+    if not may_found(actor):
         raise PermissionDenied(
             "Only who owns an organization already makes another one. The operator of this"
             " installation makes the first: manage.py create_owner."

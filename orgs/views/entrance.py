@@ -26,7 +26,11 @@ from orgs.selectors.invitations import (
     read_token,
     roles_in_words,
 )
-from orgs.selectors.organizations import organizations_barring, organizations_visible_to
+from orgs.selectors.organizations import (
+    may_found,
+    organizations_barring,
+    organizations_visible_to,
+)
 from orgs.selectors.transfers import get_transfer
 from orgs.services.invitations import InvitationOver, accept_as_new_person, accept_invitation
 from orgs.services.transfers import accept_ownership, cancel_offer, decline_ownership
@@ -49,8 +53,12 @@ def home(request: PageRequest) -> HttpResponse:
     organizations = list(organizations_visible_to(request.actor))
     barring = organizations_barring(request.actor)
     if len(organizations) == 1 and not barring:
-        return redirect("projects:organization", organizations[0].pk)
-    context = {"organizations": organizations, "barring": barring}
+        return redirect("console:organization", organizations[0].pk)
+    context = {
+        "organizations": organizations,
+        "barring": barring,
+        "can_found": may_found(request.actor),
+    }
     return render(request, "orgs/home.html", context)
 
 

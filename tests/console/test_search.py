@@ -64,7 +64,7 @@ class PageTests:
         assert 'value="&lt;b&gt;"' in text
         assert "<b>" not in text
         answer = Browser(cast.alice).get("/search/?q=search")
-        assert reverse("projects:overview", args=[cast.project.pk]) in answer.content.decode()
+        assert reverse("console:project", args=[cast.project.pk]) in answer.content.decode()
 
     def test_the_palette_gets_the_list_alone(self, cast: Cast) -> None:
         text = Browser(cast.alice).get("/search/?q=search&part=1").content.decode()

@@ -24,6 +24,7 @@ OTHERS = {
     "search/",
     f"{ORG}audit/export/",
     f"{ORG}audit/<uuid:event_id>/proof/",
+    "projects/<uuid:project_id>/settings/restore/",
     f"{ORG}invitations/<uuid:invitation_id>/resend/",
     f"{ORG}offers/<uuid:transfer_id>/cancel/",
     f"{ORG}teams/<uuid:group_id>/members/<uuid:user_id>/take-out/",
@@ -355,6 +356,7 @@ class QueryTests:
         django_assert_max_num_queries: DjangoAssertNumQueries,
     ) -> None:
         browser, path = world.browser("OrgOwner"), world.path(route)
+        make_index(world.cast.project, "first")
         browser.get(path)
         with django_assert_max_num_queries(60) as few:
             browser.get(path)

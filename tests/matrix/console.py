@@ -11,7 +11,11 @@ from orgs.models import User
 from tests.cast import Cast
 
 ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
-PAGES: dict[str, tuple[str, str]] = {}
+PAGES: dict[str, tuple[str, str]] = {
+    ORG: ("in - ok ok ok ok ok ok ok ok ok ok ok ok ok", ""),
+    PROJECT: ("in - ok - - - ok ok ok ok ok ok ok ok ok", ""),
+    f"{PROJECT}start/": ("in - ok - - - ok ok ok ok ok ok ok ok ok", ""),
+}
 
 
 def rows(cast: Cast, people: dict[str, User]) -> dict[str, object]:

@@ -87,11 +87,11 @@ class World:
 
     def path(self, route: str) -> str:
         """The route with our organization, project and a key."""
-        key, _ = make_key(self.cast.project)
         rows = self.single_sign_on() if route in SSO_PAGES else {}
         for room in ROOMS:
             if route in room.PAGES:
                 rows |= room.rows(self.cast, self.people)
+        key, _ = make_key(self.cast.project)
         for pattern, value in {
             **rows,
             "<uuid:organization_id>": self.cast.organization.pk,

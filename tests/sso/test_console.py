@@ -94,13 +94,13 @@ class OverviewTests:
         assert "A signing certificate of the identity provider of Okta expires on" in text
 
     def test_the_organization_page_leads_owners_there_and_nobody_else(self, cast: Cast) -> None:
-        page = reverse("projects:organization", args=[cast.organization.pk])
+        page = reverse("console:organization", args=[cast.organization.pk])
         link = reverse("sso:overview", args=[cast.organization.pk])
         assert link in Browser(cast.alice).get(page).content.decode()
         assert link not in Browser(cast.bob).get(page).content.decode()
 
     def test_the_organization_page_marks_suspended_people(self, cast: Cast) -> None:
-        page = reverse("projects:organization", args=[cast.organization.pk])
+        page = reverse("console:organization", args=[cast.organization.pk])
         assert "suspended" not in text_of(Browser(cast.alice).get(page))
         cast.bob.memberships.update(suspended_at=timezone.now())
         assert "bob@example.com suspended" in text_of(Browser(cast.alice).get(page))
