@@ -51,9 +51,13 @@ ORGANIZATION = (
     Entry("Overview", "console:organization", "home"),
     Entry("Members", "orgs:members", "people", Permission.MEMBER_READ),
     Entry("Teams", "orgs:teams", "badge", Permission.MEMBER_READ),
+    Entry("Roles", "orgs:roles", "list", Permission.MEMBER_READ),
+    Entry("Security", "orgs:security", "lock", Permission.ORGANIZATION_READ),
     Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),
     Entry("Denials", "orgs:denials", "ban", Permission.AUDIT_READ),
     Entry("Single sign-on", "sso:overview", "shield", Permission.SSO_MANAGE),
+    Entry("Plan", "orgs:plan", "card", Permission.BILLING_READ),
+    Entry("Settings", "orgs:settings", "settings", Permission.ORGANIZATION_UPDATE),
 )
 PROJECT = (
     Entry("Overview", "console:project", "home"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from orgs.views import audit, denials, entrance, grants, members, teams
+from orgs.views import audit, denials, entrance, grants, members, roles, settings, teams
 
 app_name = "orgs"
 ORGANIZATION = "organizations/<uuid:organization_id>/"
@@ -10,6 +10,7 @@ MEMBER = f"{ORGANIZATION}members/<uuid:user_id>/"
 INVITATION = f"{ORGANIZATION}invitations/<uuid:invitation_id>/"
 TEAM = f"{ORGANIZATION}teams/<uuid:group_id>/"
 GRANT = f"{ORGANIZATION}roles/grants/"
+ROLE = f"{ORGANIZATION}roles/<uuid:role_id>/"
 urlpatterns = [
     path("", entrance.home, name="home"),
     path("invitations/<uuid:invitation_id>/", entrance.invitation, name="invitation"),
@@ -42,4 +43,13 @@ urlpatterns = [
     path(f"{TEAM}edit/", teams.edit, name="team_edit"),
     path(f"{TEAM}delete/", teams.delete, name="team_delete"),
     path(f"{TEAM}members/<uuid:user_id>/take-out/", teams.take_out, name="team_take_out"),
+    path(f"{ORGANIZATION}roles/", roles.roles, name="roles"),
+    path(f"{ORGANIZATION}roles/create/<str:kind>/", roles.create, name="role_create"),
+    path(ROLE, roles.role, name="role"),
+    path(f"{ROLE}edit/", roles.edit, name="role_edit"),
+    path(f"{ROLE}delete/", roles.delete, name="role_delete"),
+    path(f"{ORGANIZATION}security/", settings.security, name="security"),
+    path(f"{ORGANIZATION}plan/", settings.plan, name="plan"),
+    path(f"{ORGANIZATION}settings/", settings.settings, name="settings"),
+    path(f"{ORGANIZATION}settings/delete/", settings.delete, name="organization_delete"),
 ]

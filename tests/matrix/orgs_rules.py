@@ -1,4 +1,4 @@
-"""Pages of roles, security and settings: who gets them (tests/controlplane/test_urls.py).
+"""Pages of an organization's rules: who gets them (tests/controlplane/test_urls.py).
 
 By GET, then by POST with a valid form:
   nobody, stranger | Owner Manager Member Billing | Owner Manager Member | six access roles
@@ -7,18 +7,55 @@ By GET, then by POST with a valid form:
 
 from __future__ import annotations
 
-from orgs.models import User
-from tests.cast import Cast
+import uuid
 
-ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
-PAGES: dict[str, tuple[str, str]] = {}
+from orgs.models import CustomRole, ResourceType, SecurityBaseline, User
+from orgs.services.roles import create_role
+from tests.cast import Cast
+from tests.factories import SYSTEM
+
+ORG = "organizations/<uuid:organization_id>/"
+ROLE = f"{ORG}roles/<uuid:role_id>/"
+ALL, OWNER = f"in -{' ok' * 13}", "in - {}" + " no" * 12
+PAGES: dict[str, tuple[str, str]] = {
+    f"{ORG}roles/": (ALL, ""),
+    f"{ORG}roles/create/<str:kind>/": (OWNER.format("ok"), OWNER.format("to")),
+    ROLE: (ALL, ""),
+    f"{ROLE}edit/": (OWNER.format("ok"), OWNER.format("to")),
+    f"{ROLE}delete/": (OWNER.format("ok"), OWNER.format("to")),
+    f"{ORG}security/": (ALL, OWNER.format("to")),
+    f"{ORG}plan/": ("in - ok no no ok no no no no no no no no no", ""),
+    f"{ORG}settings/": (OWNER.format("ok"), OWNER.format("to")),
+    f"{ORG}settings/delete/": (OWNER.format("ok"), OWNER.format("bad")),
+}
 
 
 def rows(cast: Cast, people: dict[str, User]) -> dict[str, object]:
     """Rows of every kind that the addresses name, by the placeholder in the route."""
-    return {}
+    role = create_role(
+        actor=SYSTEM,
+        organization_id=cast.organization.pk,
+        name=f"Role {uuid.uuid4().hex[:8]}",
+        resource_type=ResourceType.PROJECT,
+        permissions=["index:read"],
+    )
+    return {"<uuid:role_id>": role.pk, "<str:kind>": "project"}
 
 
 def form(cast: Cast, route: str) -> dict[str, object]:
     """What satisfies the form at `route`, on top of the values that all share."""
-    return {}
+    newest = CustomRole.objects.order_by("-created_at").first()
+    baseline = SecurityBaseline.objects.filter(pk=cast.organization.pk).first()
+    cast.organization.refresh_from_db()
+    unique = uuid.uuid4().hex[:8]
+    forms: dict[str, dict[str, object]] = {
+        f"{ROLE}delete/": {"confirm": newest.name if newest else ""},
+        f"{ORG}security/": {
+            "version": baseline.version if baseline else 0,
+            "session_hours": 12,
+            "ip_ranges": "",
+        },
+        f"{ORG}settings/": {"version": cast.organization.version, "name": f"Acme {unique}"},
+        f"{ORG}settings/delete/": {"confirm": "another"},
+    }
+    return forms.get(route, {"name": f"Made {unique}", "permissions": ["index:read"]})
