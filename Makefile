@@ -10,7 +10,7 @@ JOBS ?= 2
 export PIP_ONLY_BINARY := :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-idp up doctor test test-postgres lint bench protos openapi clean
+.PHONY: help demo demo-idp up doctor test test-postgres lint bench screenshots protos openapi clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +67,10 @@ lint: $(VENV)/.installed-dev  ## Style, types, import rules, templates, generate
 bench: $(VENV)/.installed-dev  ## Measure the budgets, as ratios within one run
 	@$(PIP) install --quiet -r benchmarks/requirements.txt
 	@$(PY) -m benchmarks $(ARGS)
+
+screenshots: $(VENV)/.installed-dev $(IDP_VENV)/.installed  ## Every page of the dashboard as a picture, into docs/screenshots/ (needs Chromium)
+	@rm -rf docs/screenshots
+	@$(PY) -m pytest -q -n0 tests/browser/screenshots.py
 
 protos: $(VENV)/.installed-dev  ## Generate the stubs and the gateway's descriptor again
 	@$(PY) -m protos.generate

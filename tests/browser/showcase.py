@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.utils import timezone
 
-from indexes.models import Index, Operation
+from indexes.models import Index, IndexStatistics, IndexTraffic, Operation
+from indexes.usage import Call, record_traffic
 from orgs.models import PrincipalType, User
 from orgs.permissions import Role
 from orgs.services.bindings import bind_role
@@ -43,6 +46,7 @@ def furnish(cast: Cast) -> None:
         index = make_index(cast.project, name, dimension=dimension)
         if name != "documents":
             finish(index)
+            use(index, records=40 * dimension)
 
 
 def finish(index: Index) -> None:
@@ -51,3 +55,30 @@ def finish(index: Index) -> None:
     operation.state, operation.finished_at = Operation.State.SUCCEEDED, timezone.now()
     operation.save()
     Index.objects.filter(pk=index.pk).update(state=Index.State.READY)
+
+
+def use(index: Index, records: int) -> None:
+    """As if programs had used it for a day, more at noon than at night."""
+    now = timezone.now()
+    IndexStatistics.objects.create(
+        index=index, records=records, namespaces=3, bytes=records * 900, measured_at=now
+    )
+    calls = []
+    for hours in range(30 * 24):
+        at = now - timedelta(hours=hours)
+        busy = 12 - abs(12 - at.hour)
+        kinds = [IndexTraffic.Kind.READ] * (3 + busy) + [IndexTraffic.Kind.WRITE] * (busy // 3)
+        calls += [
+            Call(
+                at=at,
+                index_id=index.pk,
+                kind=kind,
+                is_refused=number == busy,
+                is_failed=hours % 17 == 0 and number == 0,
+                bytes_in=900,
+                bytes_out=300,
+                milliseconds=1.5 + number * busy / 4,
+            )
+            for number, kind in enumerate(kinds)
+        ]
+    record_traffic(calls)
