@@ -83,7 +83,7 @@ def _keys(actor: Actor, organization: Organization) -> Iterator[Finding]:
 def _some_keys(rows: QuerySet[ApiKey], what: str, why: object) -> Iterator[Finding]:
     assert callable(why)  # noqa: S101  tells the type checker
     for key in rows[:SHOWN]:
-        url = reverse("keys:list", args=[key.project_id])
+        url = reverse("keys:key", args=[key.project_id, key.pk])
         yield Finding("warn", f"The API key {key.name} {what}", why(key), url)
 
 

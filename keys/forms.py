@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.core import signing
 from django.utils import timezone
 
-from keys.models import Access
+from keys.models import Access, ApiKey
 from keys.services.api_keys import NAME_LENGTH
 from keys.services.limits import DEFAULT_NAMESPACE, Limits
-from orgs.errors import FailedPrecondition
+from orgs.errors import Aborted, FailedPrecondition
 from orgs.permissions import ACCESS_ROLE_HELP, DEFAULT_KEY_ROLE, Role
 
 TOKEN_SALT = "keys.forms.ApiKeyForm"  # noqa: S105  names what is signed, no secret
@@ -106,6 +108,56 @@ class ApiKeyForm(forms.Form):
         """When the key stops working; None: never."""
         days = self.cleaned_data["days"]
         return timezone.now() + timedelta(days=days) if days else None
+
+
+class EditKeyForm(forms.Form):
+    """What can be changed about a key: name, roles and limits."""
+
+    use_required_attribute = False
+    version = forms.IntegerField(
+        widget=forms.HiddenInput,
+        error_messages={"required": "The version is required. Open the page again."},
+    )
+    name = ApiKeyForm.base_fields["name"]
+    roles = ApiKeyForm.base_fields["roles"]
+    access = ApiKeyForm.base_fields["access"]
+    namespaces = ApiKeyForm.base_fields["namespaces"]
+    networks = ApiKeyForm.base_fields["networks"]
+
+    def __init__(self, data: Any, *, key: ApiKey, roles: Sequence[str]) -> None:
+        namespaces = [name or DEFAULT_NAMESPACE for name in key.namespaces or []]
+        super().__init__(
+            data,
+            initial={
+                "version": key.version,
+                "name": key.name,
+                "roles": list(roles),
+                "access": key.access,
+                "namespaces": "\n".join(namespaces),
+                "networks": "\n".join(key.allowed_ips),
+            },
+        )
+
+    def chosen_roles(self) -> list[Role]:
+        """The roles as such."""
+        return [Role(value) for value in self.cleaned_data["roles"]]
+
+    def limits(self) -> Limits:
+        """What the key is limited to besides its roles; its times and indexes stay."""
+        return {
+            "access": self.cleaned_data["access"] or Access.READ_WRITE,
+            "namespaces": _lines(self.cleaned_data["namespaces"]) or None,
+            "allowed_ips": _lines(self.cleaned_data["networks"]),
+        }
+
+    def check_version(self, version: int) -> None:
+        """Refuse what was filled in before somebody else changed the key.
+
+        Raises:
+            Aborted: it has changed since.
+        """
+        if version != self.cleaned_data["version"]:
+            raise Aborted("Somebody has changed this key since the page was opened. Open it again.")
 
 
 def _lines(text: str) -> list[str]:

@@ -24,6 +24,8 @@ OTHERS = {
     "search/",
     f"{ORG}audit/export/",
     f"{ORG}audit/<uuid:event_id>/proof/",
+    "projects/<uuid:project_id>/keys/<uuid:key_id>/switch/",
+    "projects/<uuid:project_id>/keys/<uuid:key_id>/end-old-secret/",
     "projects/<uuid:project_id>/settings/restore/",
     f"{ORG}invitations/<uuid:invitation_id>/resend/",
     f"{ORG}offers/<uuid:transfer_id>/cancel/",

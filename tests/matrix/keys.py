@@ -17,6 +17,11 @@ PAGES: dict[str, tuple[str, str]] = {
         "in - ok - - - ok no no no no no no no no",
         "in - ok - - - ok no no no no no no no no",
     ),
+    f"{PROJECT}keys/<uuid:key_id>/": ("in - ok - - - ok ok ok no no no no no no", ""),
+    f"{PROJECT}keys/<uuid:key_id>/edit/": (
+        "in - ok - - - ok no no no no no no no no",
+        "in - to - - - to no no no no no no no no",
+    ),
     f"{PROJECT}keys/<uuid:key_id>/rotate/": (
         "in - ok - - - ok no no no no no no no no",
         "in - ok - - - ok no no no no no no no no",

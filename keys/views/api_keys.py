@@ -5,6 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -20,6 +22,7 @@ from projects.models import Project
 from projects.navigation import project_context
 from projects.selectors import get_project
 
+PER_PAGE = 50
 FORM_METHODS = ["GET", "HEAD", "POST"]
 EXPIRED_FORM = "This form is too old or was not made here. It is fresh now: send it again."
 
@@ -30,7 +33,12 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
     """The project's keys."""
     found = get_project(request.actor, project_id)
     held = permissions_of(request.actor, organization_id=found.organization_id, project_id=found.pk)
-    keys = list(keys_of(request.actor, found))
+    text = request.GET.get("q", "").replace("\0", "")[:100].strip()
+    wanted = keys_of(request.actor, found)
+    if text:
+        wanted = wanted.filter(Q(name__icontains=text) | Q(pk__icontains=text))
+    shown = Paginator(wanted, PER_PAGE).get_page(request.GET.get("page"))
+    keys = list(shown)
     roles = key_roles(keys)
     context = {
         "keys": [
@@ -42,6 +50,8 @@ def project(request: PageRequest, project_id: UUID) -> HttpResponse:
             }
             for key in keys
         ],
+        "page": shown,
+        "text": text,
         "can_create": Permission.API_KEY_CREATE in held,
         "can_rotate": Permission.API_KEY_UPDATE in held,
         "can_revoke": Permission.API_KEY_REVOKE in held,
