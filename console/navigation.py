@@ -56,6 +56,7 @@ ORGANIZATION = (
     Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),
     Entry("Denials", "orgs:denials", "ban", Permission.AUDIT_READ),
     Entry("Single sign-on", "sso:overview", "shield", Permission.SSO_MANAGE),
+    Entry("Usage", "console:usage", "chart", Permission.ORGANIZATION_READ),
     Entry("Plan", "orgs:plan", "card", Permission.BILLING_READ),
     Entry("Settings", "orgs:settings", "settings", Permission.ORGANIZATION_UPDATE),
 )

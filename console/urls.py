@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from console.views import operator, overview, preferences, search
+from console.views import operator, overview, preferences, search, usage
 
 app_name = "console"
 urlpatterns = [
     path("organizations/<uuid:organization_id>/", overview.organization, name="organization"),
+    path("organizations/<uuid:organization_id>/usage/", usage.usage, name="usage"),
     path("projects/<uuid:project_id>/", overview.project, name="project"),
     path("projects/<uuid:project_id>/start/", overview.start, name="start"),
     path("operator/", operator.overview, name="operator"),

@@ -13,6 +13,7 @@ from tests.cast import Cast
 ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
 PAGES: dict[str, tuple[str, str]] = {
     ORG: ("in - ok ok ok ok ok ok ok ok ok ok ok ok ok", ""),
+    f"{ORG}usage/": ("in - ok ok ok ok ok ok ok ok ok ok ok ok ok", ""),
     PROJECT: ("in - ok - - - ok ok ok ok ok ok ok ok ok", ""),
     f"{PROJECT}start/": ("in - ok - - - ok ok ok ok ok ok ok ok ok", ""),
 }
