@@ -61,11 +61,11 @@ def sign_in(browser: httpx.Client, **headers: str) -> httpx.Response:
     )
 
 
-def pasted(page: str) -> subprocess.CompletedProcess[str]:
+def pasted(page: str, language: str) -> subprocess.CompletedProcess[str]:
     """The page's snippet in a shell, where the client is installed already."""
-    snippet = html.unescape(page.partition('<pre tabindex="0">')[2].partition("</pre>")[0])
-    install, commands = snippet.split("\n", 1)
-    assert install == "pip install pinecone"
+    text = page.partition(f'id="snippet-{language}">')[2].partition("</pre>")[0]
+    commands = html.unescape(text).removeprefix("pip install pinecone\n")
+    assert "export PINECONE_API_KEY=tmrk_" in commands
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-e", "-c", commands],
@@ -99,9 +99,12 @@ class BrowserTests:
         listing = browser.get("/indexes", headers={"api-key": secret})
         assert (listing.status_code, listing.json()) == (200, {"indexes": []})
         assert browser.get("/indexes").status_code == 401
-        done = pasted(made.text)
+        done = pasted(made.text, "python")
         assert done.returncode == 0, done.stderr
         assert "'a'" in done.stdout
+        listed = pasted(made.text, "curl")
+        assert listed.returncode == 0, listed.stderr
+        assert '"name":"first"' in listed.stdout.replace(": ", ":")
         assert b"first" in browser.get(f"{page}indexes/").content
         browser.delete("/indexes/first", headers={"api-key": secret})
 
