@@ -21,6 +21,7 @@ class EventType(StrEnum):
     OWNERSHIP_TRANSFERRED = "ownership.transferred"
     SECURITY_BASELINE_UPDATED = "security_baseline.updated"
     USER_CREATED = "user.created"
+    USER_RENAMED = "user.renamed"
     OPERATOR_ADDED = "operator.added"
     OPERATOR_REMOVED = "operator.removed"
     SIGNED_IN = "user.signed_in"

@@ -74,12 +74,24 @@ INDEX = (
     Entry("Encryption", "indexes:encryption", "lock", Permission.INDEX_READ),
 )
 
+ACCOUNT = (
+    Entry("Security", "account_security", "lock"),
+    Entry("Profile", "account_profile", "user"),
+    Entry("Access", "account_access", "shield"),
+    Entry("Second factor", "mfa_index", "key"),
+    Entry("Sessions", "usersessions_list", "list"),
+)
 OPERATOR = (
     Entry("Health", "console:operator", "gauge"),
     Entry("Organizations", "console:operator_organizations", "user"),
     Entry("Work", "console:operator_work", "layers"),
     Entry("Drift", "console:operator_drift", "scroll"),
 )
+
+
+def account_links(path: str) -> list[Link]:
+    """The pages of one's own account; `path`: the page that is shown."""
+    return _links(ACCOUNT, frozenset(), path)
 
 
 def operator_links(actor: Actor, path: str) -> list[Link]:

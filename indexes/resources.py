@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 from indexes.models import Index
@@ -16,7 +17,7 @@ from projects.contents import register_contents, register_usage
 def register() -> None:
     """Called once, when the app is ready."""
     registry.register_resource(ResourceType.INDEX, _find)
-    registry.register_lister(ResourceType.INDEX, _list)
+    registry.register_namer(ResourceType.INDEX, _names)
     register_contents("indexes", _count, forget=forget_indexes)
     register_usage(Entitlement.MAX_INDEXES_PER_PROJECT, _count)
 
@@ -26,10 +27,8 @@ def _find(pk: UUID) -> Found | None:
     return Found(row.pk, row.project.organization_id, row.project_id, row.name) if row else None
 
 
-def _list(organization_id: UUID) -> list[Found]:
-    rows = Index.objects.filter(project__organization_id=organization_id, deleted_at=None)
-    fields = rows.order_by("name").values_list("pk", "project_id", "name")
-    return [Found(pk, organization_id, project_id, name) for pk, project_id, name in fields]
+def _names(pks: Collection[UUID]) -> dict[UUID, str]:
+    return dict(Index.objects.filter(pk__in=pks, deleted_at=None).values_list("pk", "name"))
 
 
 def _count(project_id: UUID) -> int:

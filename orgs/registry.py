@@ -6,7 +6,7 @@ one must not import.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -28,9 +28,11 @@ class Found:
 
 Finder = Callable[[UUID], Found | None]
 Lister = Callable[[UUID], list[Found]]
+Namer = Callable[[Collection[UUID]], dict[UUID, str]]
 _resources: dict[str, Finder] = {}
 _principals: dict[str, Finder] = {}
 _listers: dict[str, Lister] = {}
+_namers: dict[str, Namer] = {}
 
 
 def register_resource(kind: str, finder: Finder) -> None:
@@ -43,6 +45,11 @@ def register_lister(kind: str, lister: Lister) -> None:
     ready.
     """
     _listers[kind] = lister
+
+
+def register_namer(kind: str, namer: Namer) -> None:
+    """Tell what resources of this `ResourceType` are called. Called once, when the app is ready."""
+    _namers[kind] = namer
 
 
 def register_principal(kind: str, finder: Finder) -> None:
@@ -58,6 +65,11 @@ def find_resource(kind: str, pk: UUID) -> Found | None:
 def list_resources(kind: str, organization_id: UUID) -> list[Found]:
     """The organization's resources of the kind, by what people call them. One query."""
     return _listers[kind](organization_id)
+
+
+def names_of_resources(kind: str, pks: Collection[UUID]) -> dict[UUID, str]:
+    """What people call the resources of the kind, those that are gone left out. One query."""
+    return _namers[kind](pks)
 
 
 def find_principal(kind: str, pk: UUID) -> Found | None:

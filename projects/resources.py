@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 from django.utils import timezone
@@ -19,6 +20,7 @@ def register() -> None:
     """Called once, when the app is ready."""
     registry.register_resource(ResourceType.PROJECT, _find)
     registry.register_lister(ResourceType.PROJECT, _list)
+    registry.register_namer(ResourceType.PROJECT, _names)
     register_usage(Entitlement.MAX_PROJECTS, count_projects)
     register_usage(Entitlement.MAX_MEMBERS, _members)
 
@@ -32,6 +34,10 @@ def _list(organization_id: UUID) -> list[Found]:
     """Projects at work; archived ones are left out."""
     rows = Project.objects.filter(organization_id=organization_id, archived_at=None)
     return [Found(row.pk, row.organization_id, row.pk, row.name) for row in rows.order_by("name")]
+
+
+def _names(pks: Collection[UUID]) -> dict[UUID, str]:
+    return dict(Project.objects.filter(pk__in=pks).values_list("pk", "name"))
 
 
 def _members(organization_id: UUID) -> int:

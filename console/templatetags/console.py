@@ -8,7 +8,14 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from console.navigation import Link, index_links, operator_links, organization_links, project_links
+from console.navigation import (
+    Link,
+    account_links,
+    index_links,
+    operator_links,
+    organization_links,
+    project_links,
+)
 from indexes.models import Index
 from orgs.models import Organization
 from projects.models import Project
@@ -16,16 +23,21 @@ from projects.models import Project
 register = template.Library()
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 RELATIVE_DAYS = 30
+ACCOUNT_AREA = "/accounts/"
 
 
 @register.simple_tag(takes_context=True)
 def navigation(context: template.Context) -> dict[str, list[Link]]:
     """Links of the `organization`, the `project` and the `index` that the page names."""
     request = context.get("request")
-    actor = getattr(request, "actor", None)
-    if request is None or actor is None:
-        return {}
     found: dict[str, list[Link]] = {}
+    if request is None:
+        return found
+    if request.path.startswith(ACCOUNT_AREA) and request.user.is_authenticated:
+        found["account"] = account_links(request.path)
+    actor = getattr(request, "actor", None)
+    if actor is None:
+        return found
     organization, project = context.get("organization"), context.get("project")
     if isinstance(project, Project):
         found["project"] = project_links(actor, project, request.path)

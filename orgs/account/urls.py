@@ -21,6 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.generic import View
 
 from orgs.account import views
+from orgs.views import account as account_pages
 
 PlainView = Callable[..., HttpResponseBase]
 
@@ -42,6 +43,8 @@ def own(view: type[View]) -> PlainView:
 
 urlpatterns = [
     path("", views.security, name="account_security"),
+    path("profile/", account_pages.profile, name="account_profile"),
+    path("access/", account_pages.access, name="account_access"),
     path("login/", views.Login.as_view(), name="account_login"),
     path("logout/", account.logout, name="account_logout"),
     path("inactive/", account.account_inactive, name="account_inactive"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -77,25 +78,25 @@ def held_by(actor: Actor, organization: Organization, principal: Principal) -> l
         if teams
         else []
     )
-    names = names_of(organization, [*own, *by_teams])
+    names = names_of([*own, *by_teams], organization)
     return [
         Held(row, names[row.resource_id], help_of(row), teams.get(row.principal_id))
         for row in (*own, *by_teams)
     ]
 
 
-def names_of(organization: Organization, rows: Iterable[RoleBinding | Flip]) -> dict[UUID, str]:
+def names_of(rows: Iterable[RoleBinding | Flip], *organizations: Organization) -> dict[UUID, str]:
     """What people call the resources of the rows; the id where nothing is known. One query for each
     kind that there is, none for the organization.
     """
-    wanted = {row.resource_id: row.resource_type for row in rows}
-    found = {organization.pk: organization.name}
+    wanted: dict[str, set[UUID]] = defaultdict(set)
+    for row in rows:
+        wanted[row.resource_type].add(row.resource_id)
+    found = {organization.pk: organization.name for organization in organizations}
     for kind in (ResourceType.PROJECT, ResourceType.INDEX):
-        if kind in wanted.values():
-            found |= {
-                each.id: each.label for each in registry.list_resources(kind, organization.pk)
-            }
-    return {pk: found.get(pk, str(pk)) for pk in wanted}
+        if wanted[kind]:
+            found |= registry.names_of_resources(kind, wanted[kind])
+    return {pk: found.get(pk, str(pk)) for pks in wanted.values() for pk in pks}
 
 
 def help_of(row: RoleBinding) -> str:
@@ -120,7 +121,7 @@ def effects(organization: Organization, flips: Sequence[Flip]) -> list[Effect]:
             ]
         ).values_list("pk", "email")
     )
-    names = names_of(organization, flips)
+    names = names_of(flips, organization)
     return [
         Effect(
             who=people.get(flip.principal_id) or _principal(flip),
@@ -196,7 +197,7 @@ def holders_on(actor: Actor, organization: Organization, project_id: UUID) -> li
     for pk in ids[PrincipalType.SERVICE_ACCOUNT]:
         found = registry.find_principal(PrincipalType.SERVICE_ACCOUNT, pk)
         names[pk] = found.label if found else str(pk)
-    places = names_of(organization, rows)
+    places = names_of(rows, organization)
     return [
         Holder(
             row,
@@ -206,3 +207,25 @@ def holders_on(actor: Actor, organization: Organization, project_id: UUID) -> li
         )
         for row in rows
     ]
+
+
+def own_access(actor: Actor) -> list[tuple[Organization, list[Held]]]:
+    """Everything that a person holds now, by organization, directly or by a team. Four queries.
+
+    What an organization that does not let the person in gives them is among it: it counts again
+    once they come in.
+    """
+    ids = [binding.id for binding in actor.bindings if binding.id is not None]
+    rows = list(
+        RoleBinding.objects.filter(pk__in=ids)
+        .select_related("organization", "custom_role")
+        .order_by("organization__name", "organization", "created_at", "id")
+    )
+    by_team = {row.principal_id for row in rows if row.principal_type == PrincipalType.GROUP}
+    teams = Group.objects.in_bulk(list(by_team))
+    names = names_of(rows, *{row.organization for row in rows})
+    found: dict[Organization, list[Held]] = defaultdict(list)
+    for row in rows:
+        held = Held(row, names[row.resource_id], help_of(row), teams.get(row.principal_id))
+        found[row.organization].append(held)
+    return list(found.items())

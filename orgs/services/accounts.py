@@ -20,7 +20,7 @@ from audit.services import record
 from orgs.actors import Actor
 from orgs.errors import AlreadyExists, PermissionDenied, no_such
 from orgs.models import User
-from orgs.services.checks import check_email
+from orgs.services.checks import check_email, check_text
 from orgs.services.people import record_for_person
 
 
@@ -177,3 +177,20 @@ def remove_second_factors(*, actor: Actor, user: User) -> int:
             EventType.MFA_DISABLED, actor=actor, user=user, detail={"kind": "all", "count": count}
         )
     return count
+
+
+@transaction.atomic
+def rename_self(*, actor: Actor, user: User, name: str) -> None:
+    """Change what others call the person.
+
+    Raises:
+        PermissionDenied: somebody else's account.
+        InvalidArgument: the name is too long or not printable.
+    """
+    check_self(actor, user)
+    limit = User._meta.get_field("name").max_length or 0
+    before, user.name = user.name, check_text(name.strip(), "name", limit=limit)
+    if before == user.name:
+        return
+    user.save(update_fields=["name"])
+    record_account_event(EventType.USER_RENAMED, actor=actor, user=user)

@@ -216,7 +216,7 @@ def _about(
         "organization": organization,
         "row": row,
         "name": name,
-        "where": names_of(organization, [row])[row.resource_id],
+        "where": names_of([row], organization)[row.resource_id],
         "help": help_of(row),
         "back": _page_of(organization, *principal),
     }

@@ -38,6 +38,8 @@ ACCOUNT = {
     "invitations/<uuid:invitation_id>/",
     "ownership-transfers/<uuid:transfer_id>/",
     "accounts/",
+    "accounts/profile/",
+    "accounts/access/",
     "accounts/login/",
     "accounts/logout/",
     "accounts/inactive/",
