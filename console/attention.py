@@ -108,7 +108,7 @@ def _streams(organization: Organization) -> Iterator[Finding]:
             "warn",
             f"The stream {row.name} does not deliver",
             f"{in_words(row.failures, 'attempt')} failed: {row.last_error}",
-            reverse("orgs:audit", args=[organization.pk]),
+            reverse("orgs:streams", args=[organization.pk]),
         )
 
 

@@ -55,6 +55,7 @@ ORGANIZATION = (
     Entry("Security", "orgs:security", "lock", Permission.ORGANIZATION_READ),
     Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),
     Entry("Denials", "orgs:denials", "ban", Permission.AUDIT_READ),
+    Entry("Streams", "orgs:streams", "send", Permission.AUDIT_READ),
     Entry("Single sign-on", "sso:overview", "shield", Permission.SSO_MANAGE),
     Entry("Usage", "console:usage", "chart", Permission.ORGANIZATION_READ),
     Entry("Plan", "orgs:plan", "card", Permission.BILLING_READ),

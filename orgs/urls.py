@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from orgs.views import audit, denials, entrance, grants, members, roles, settings, teams
+from orgs.views import (
+    audit,
+    denials,
+    entrance,
+    grants,
+    members,
+    roles,
+    settings,
+    streams,
+    teams,
+)
 
 app_name = "orgs"
 ORGANIZATION = "organizations/<uuid:organization_id>/"
@@ -10,6 +20,7 @@ MEMBER = f"{ORGANIZATION}members/<uuid:user_id>/"
 INVITATION = f"{ORGANIZATION}invitations/<uuid:invitation_id>/"
 TEAM = f"{ORGANIZATION}teams/<uuid:group_id>/"
 GRANT = f"{ORGANIZATION}roles/grants/"
+STREAM = f"{ORGANIZATION}streams/<uuid:stream_id>/"
 ROLE = f"{ORGANIZATION}roles/<uuid:role_id>/"
 urlpatterns = [
     path("", entrance.home, name="home"),
@@ -52,4 +63,10 @@ urlpatterns = [
     path(f"{ORGANIZATION}plan/", settings.plan, name="plan"),
     path(f"{ORGANIZATION}settings/", settings.settings, name="settings"),
     path(f"{ORGANIZATION}settings/delete/", settings.delete, name="organization_delete"),
+    path(f"{ORGANIZATION}streams/", streams.streams, name="streams"),
+    path(f"{ORGANIZATION}streams/create/<str:kind>/", streams.create, name="stream_create"),
+    path(f"{STREAM}edit/", streams.edit, name="stream_edit"),
+    path(f"{STREAM}switch/", streams.switch, name="stream_switch"),
+    path(f"{STREAM}rotate/", streams.rotate, name="stream_rotate"),
+    path(f"{STREAM}delete/", streams.delete, name="stream_delete"),
 ]

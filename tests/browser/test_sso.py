@@ -31,6 +31,8 @@ def sign_in(page: Page, email: str = "alice@example.com") -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Acme")
+    # Scripts run when the page is parsed, which a key pressed before that does not wait for.
+    page.wait_for_load_state("load")
 
 
 @pytest.fixture

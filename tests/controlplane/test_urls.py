@@ -27,6 +27,8 @@ OTHERS = {
     "projects/<uuid:project_id>/keys/<uuid:key_id>/switch/",
     "projects/<uuid:project_id>/keys/<uuid:key_id>/end-old-secret/",
     "projects/<uuid:project_id>/settings/restore/",
+    f"{ORG}streams/<uuid:stream_id>/switch/",
+    f"{ORG}streams/<uuid:stream_id>/rotate/",
     f"{ORG}invitations/<uuid:invitation_id>/resend/",
     f"{ORG}offers/<uuid:transfer_id>/cancel/",
     f"{ORG}teams/<uuid:group_id>/members/<uuid:user_id>/take-out/",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from audit.models import AuditEvent
+from audit.models import AuditEvent, Stream
 from orgs.models import Decision, User
+from orgs.services.audit import create_stream
 from tests.cast import Cast
 
 ORG, PROJECT = "organizations/<uuid:organization_id>/", "projects/<uuid:project_id>/"
@@ -19,6 +20,10 @@ PAGES: dict[str, tuple[str, str]] = {
     f"{ORG}audit/": (OWNERS, ""),
     f"{ORG}audit/<uuid:event_id>/": (OWNERS, ""),
     f"{ORG}denials/": (OWNERS, ""),
+    f"{ORG}streams/": (OWNERS, ""),
+    f"{ORG}streams/create/<str:kind>/": (OWNERS, OWNERS),
+    f"{ORG}streams/<uuid:stream_id>/edit/": (OWNERS, OWNERS.replace("ok", "to")),
+    f"{ORG}streams/<uuid:stream_id>/delete/": (OWNERS, OWNERS.replace("ok", "to")),
     "denials/<uuid:decision_id>/": (f"in - ok{' -' * 12}", ""),
 }
 
@@ -37,7 +42,17 @@ def rows(cast: Cast, people: dict[str, User]) -> dict[str, object]:
         hidden=True,
         fingerprint=uuid4().hex,
     )
+    name = f"Stream {uuid4().hex[:8]}"
+    stream, _ = create_stream(
+        actor=cast.actor(cast.alice),
+        organization_id=cast.organization.pk,
+        name=name,
+        kind=Stream.Kind.WEBHOOK,
+        config={"url": "https://siem.example.com/events"},
+    )
     return {
+        "<uuid:stream_id>": stream.pk,
+        "<str:kind>": "webhook",
         "<uuid:event_id>": event.pk if event else uuid4(),
         "<uuid:decision_id>": decision.pk,
     }
@@ -45,4 +60,10 @@ def rows(cast: Cast, people: dict[str, User]) -> dict[str, object]:
 
 def form(cast: Cast, route: str) -> dict[str, object]:
     """What satisfies the form at `route`, on top of the values that all share."""
-    return {}
+    newest = Stream.objects.order_by("-created_at").first()
+    return {
+        "name": f"Made {uuid4().hex[:8]}",
+        "url": "https://siem.example.com/events",
+        "version": newest.version if newest else 1,
+        "confirm": newest.name if newest else "",
+    }

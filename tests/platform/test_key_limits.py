@@ -231,6 +231,10 @@ class UsageTests:
 
         wanted = {("data", "Query", "allowed"), ("data", "Upsert", "denied")}
         wait_until(lambda: wanted <= set(counted()), "the calls are counted")
+        # Each line of the log is counted when it is read, which may be one by one.
+        wait_until(
+            lambda: any(plane == "control" for plane, *_ in counted()),
+            "the call of the control plane is counted",
+        )
         described = admin.call("GET", f"/admin/api-keys/{key}")
         assert described["last_used_ip"] == "127.0.0.1"
-        assert any(plane == "control" for plane, *_ in counted())

@@ -99,8 +99,8 @@ class OverviewTests:
         assert link in Browser(cast.alice).get(page).content.decode()
         assert link not in Browser(cast.bob).get(page).content.decode()
 
-    def test_the_organization_page_marks_suspended_people(self, cast: Cast) -> None:
-        page = reverse("console:organization", args=[cast.organization.pk])
+    def test_the_page_of_members_marks_suspended_people(self, cast: Cast) -> None:
+        page = reverse("orgs:members", args=[cast.organization.pk])
         assert "suspended" not in text_of(Browser(cast.alice).get(page))
         cast.bob.memberships.update(suspended_at=timezone.now())
         assert "bob@example.com suspended" in text_of(Browser(cast.alice).get(page))
