@@ -51,6 +51,7 @@ ORGANIZATION = (
     Entry("Overview", "console:organization", "home"),
     Entry("Members", "orgs:members", "people", Permission.MEMBER_READ),
     Entry("Teams", "orgs:teams", "badge", Permission.MEMBER_READ),
+    Entry("Service accounts", "keys:accounts", "robot", Permission.SERVICE_ACCOUNT_READ),
     Entry("Roles", "orgs:roles", "list", Permission.MEMBER_READ),
     Entry("Security", "orgs:security", "lock", Permission.ORGANIZATION_READ),
     Entry("Audit log", "orgs:audit", "scroll", Permission.AUDIT_READ),

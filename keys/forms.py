@@ -224,3 +224,22 @@ class RevokeForm(forms.Form):
         if typed != self.name:
             raise forms.ValidationError(f"This is not the key's name: it is called “{self.name}”.")
         return typed
+
+
+class AccountForm(forms.Form):
+    """A service account's name."""
+
+    use_required_attribute = False
+    name = forms.CharField(
+        label="Name",
+        max_length=NAME_LENGTH,
+        help_text="The program that will use it, such as “terraform” or “nightly clean-up”.",
+        widget=forms.TextInput({"autocomplete": "off"}),
+    )
+
+
+class RotateAccountForm(forms.Form):
+    """How long the old secret of a service account works on."""
+
+    use_required_attribute = False
+    hours = RotateForm.base_fields["hours"]

@@ -15,5 +15,10 @@ def project_context(project: Project) -> dict[str, object]:
         "project": project,
         "organization": project.organization,
         "gateway": settings.TAMARACK_PUBLIC_URL,
-        "ca_file": Path(settings.TAMARACK_HOME) / "certs" / "ca.pem",
+        "ca_file": ca_file(),
     }
+
+
+def ca_file() -> Path:
+    """Where the certificate authority is that clients have to trust."""
+    return Path(settings.TAMARACK_HOME) / "certs" / "ca.pem"

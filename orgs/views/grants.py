@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from orgs import registry
 from orgs.decorators import PageRequest, page
 from orgs.errors import no_such
 from orgs.forms.people import ChangeRoleForm, GrantForm
@@ -26,6 +27,12 @@ from orgs.services.bindings import authorize_change, grant_role, revoke_role, sc
 from orgs.services.preview import preview
 from orgs.services.role_changes import change_role
 
+PAGES = {
+    PrincipalType.USER: "orgs:member",
+    PrincipalType.GROUP: "orgs:team",
+    PrincipalType.SERVICE_ACCOUNT: "keys:account",
+}
+"""Where each kind of principal is shown."""
 FORM_METHODS = ["GET", "HEAD", "POST"]
 
 
@@ -180,7 +187,7 @@ def _principal(
     """Who gets a role, and what people call them.
 
     Raises:
-        NotFound: there is no such person or team in the organization.
+        NotFound: there is no such person, team or program in the organization.
     """
     if kind == PrincipalType.USER:
         person = get_member(request.actor, organization.pk, pk)
@@ -188,6 +195,10 @@ def _principal(
     if kind == PrincipalType.GROUP:
         team = get_group(request.actor, organization.pk, pk)
         return (PrincipalType.GROUP, team.pk), f"The team {team.name}"
+    if kind == PrincipalType.SERVICE_ACCOUNT:
+        found = registry.find_principal(kind, pk)
+        if found is not None and found.organization_id == organization.pk:
+            return (PrincipalType.SERVICE_ACCOUNT, pk), f"The service account {found.label}"
     raise no_such("page")
 
 
@@ -223,5 +234,4 @@ def _about(
 
 
 def _page_of(organization: Organization, kind: PrincipalType, pk: UUID) -> str:
-    view = "orgs:member" if kind == PrincipalType.USER else "orgs:team"
-    return reverse(view, args=[organization.pk, pk])
+    return reverse(PAGES[kind], args=[organization.pk, pk])

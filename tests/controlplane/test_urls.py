@@ -27,6 +27,7 @@ OTHERS = {
     "projects/<uuid:project_id>/keys/<uuid:key_id>/switch/",
     "projects/<uuid:project_id>/keys/<uuid:key_id>/end-old-secret/",
     "projects/<uuid:project_id>/settings/restore/",
+    f"{ORG}service-accounts/<uuid:account_id>/secrets/<uuid:secret_id>/end/",
     f"{ORG}streams/<uuid:stream_id>/switch/",
     f"{ORG}streams/<uuid:stream_id>/rotate/",
     f"{ORG}invitations/<uuid:invitation_id>/resend/",
