@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from indexes.models import Index
 from indexes.selectors import indexes_visible_to
-from indexes.usage import Holdings, Point, holdings, total_calls, traffic
+from indexes.usage import Holdings, Point, holdings, total_calls, traffic_by_day
 from orgs.actors import Actor
+from orgs.permissions import Permission
 from projects.models import Project
-from projects.selectors import projects_in
+from projects.selectors import projects_in, projects_with
 
 DAYS = 30
 
@@ -42,16 +43,21 @@ class Numbers:
 
 
 def numbers_of_organization(actor: Actor, organization_id: UUID) -> Numbers:
-    """Of all of the organization's indexes that the actor may see. Three queries."""
-    return _numbers(indexes_visible_to(actor).filter(project__organization=organization_id))
+    """Of all of the organization's indexes that the actor may see. Four queries."""
+    return _numbers(
+        indexes_visible_to(actor).filter(project__organization=organization_id),
+        projects_with(actor, organization_id, Permission.INDEX_READ),
+    )
 
 
 def numbers_of_project(actor: Actor, project: Project) -> Numbers:
-    """Of all of the project's indexes that the actor may see. Three queries."""
-    return _numbers(indexes_visible_to(actor).filter(project=project))
+    """Of all of the project's indexes that the actor may see. Four queries."""
+    whole = projects_with(actor, project.organization_id, Permission.INDEX_READ)
+    return _numbers(indexes_visible_to(actor).filter(project=project), whole.filter(pk=project.pk))
 
 
-def _numbers(indexes: QuerySet[Index]) -> Numbers:
+def _numbers(indexes: QuerySet[Index], whole: QuerySet[Project]) -> Numbers:
+    """Of the indexes; `whole`: the projects of which the actor sees every index."""
     rows = (
         indexes.order_by()
         .values_list("state")
@@ -66,7 +72,8 @@ def _numbers(indexes: QuerySet[Index]) -> Numbers:
         if troubled:
             states["Trouble"] = troubled
     now = timezone.now()
-    points = traffic(indexes, now - timedelta(days=DAYS - 1), now, "day")
+    since = now - timedelta(days=DAYS - 1)
+    points = traffic_by_day(whole, indexes.exclude(project__in=whole), since, now)
     reads, writes = total_calls(points)
     return Numbers(states, holdings(indexes), points, reads, writes)
 

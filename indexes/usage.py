@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from typing import Literal
 from uuid import UUID
@@ -20,11 +20,12 @@ from django.db.models import Max, QuerySet, Sum
 from django.utils import timezone
 
 from indexes.files import record_path
-from indexes.models import Index, IndexStatistics, IndexTraffic
+from indexes.models import Index, IndexStatistics, IndexTraffic, ProjectTraffic
 from indexes.probe import describe
 from indexes.selectors import wanted_deployments
 from kms.certificates import CertificateError
 from kms.envelope import KeyUnavailable
+from projects.models import Project
 
 logger = logging.getLogger(__name__)
 
@@ -97,18 +98,23 @@ def record_traffic(calls: Sequence[Call]) -> None:
     Called in the transaction that remembers how far the log has been read, so that every call is
     counted once.
     """
-    known = set(
-        Index.objects.filter(pk__in={call.index_id for call in calls}).values_list("pk", flat=True)
+    projects = dict(
+        Index.objects.filter(pk__in={call.index_id for call in calls}).values_list(
+            "pk", "project_id"
+        )
     )
-    sums: dict[tuple[UUID, datetime, str], _Sum] = defaultdict(_Sum)
+    hours: dict[tuple[UUID, datetime, str], _Sum] = defaultdict(_Sum)
+    days: dict[tuple[UUID, date, str], _Sum] = defaultdict(_Sum)
     for call in calls:
-        if call.index_id in known:
+        if call.index_id in projects:
             hour = call.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-            _add(sums[call.index_id, hour, call.kind.value], call)
+            _add(hours[call.index_id, hour, call.kind.value], call)
+            _add(days[projects[call.index_id], hour.date(), call.kind.value], call)
     # Always in the same order, so that two workers don't wait for each other.
-    places = sorted(sums, key=str)
-    for start in range(0, len(places), _BATCH):
-        _save({place: sums[place] for place in places[start : start + _BATCH]})
+    for start in range(0, len(hours), _BATCH):
+        _save_hours({place: hours[place] for place in sorted(hours, key=str)[start:][:_BATCH]})
+    for start in range(0, len(days), _BATCH):
+        _save_days({place: days[place] for place in sorted(days, key=str)[start:][:_BATCH]})
 
 
 def _add(total: _Sum, call: Call) -> None:
@@ -121,7 +127,7 @@ def _add(total: _Sum, call: Call) -> None:
         total.latency[bisect_left(BUCKETS, call.milliseconds)] += 1
 
 
-def _save(sums: Mapping[tuple[UUID, datetime, str], _Sum]) -> None:
+def _save_hours(sums: Mapping[tuple[UUID, datetime, str], _Sum]) -> None:
     """Three statements: make the rows that are missing, find all, add to them."""
     IndexTraffic.objects.bulk_create(
         [IndexTraffic(index_id=index_id, hour=hour, kind=kind) for index_id, hour, kind in sums],
@@ -152,9 +158,30 @@ def _save(sums: Mapping[tuple[UUID, datetime, str], _Sum]) -> None:
     IndexTraffic.objects.bulk_update(changed, fields)
 
 
+def _save_days(sums: Mapping[tuple[UUID, date, str], _Sum]) -> None:
+    """The same for projects."""
+    ProjectTraffic.objects.bulk_create(
+        [ProjectTraffic(project_id=project, day=day, kind=kind) for project, day, kind in sums],
+        ignore_conflicts=True,
+    )
+    rows = ProjectTraffic.objects.select_for_update().filter(
+        project__in={place[0] for place in sums}, day__in={place[1] for place in sums}
+    )
+    changed = []
+    for row in rows.order_by("pk"):
+        total = sums.get((row.project_id, row.day, row.kind))
+        if total is not None:
+            row.calls += total.calls
+            row.refused += total.refused
+            row.failed += total.failed
+            changed.append(row)
+    ProjectTraffic.objects.bulk_update(changed, ["calls", "refused", "failed"])
+
+
 def forget_old_traffic() -> int:
-    """Remove the hours of more than KEPT_DAYS ago; how many rows. Safe to run twice."""
+    """Remove what is more than KEPT_DAYS old; how many hours. Safe to run twice."""
     oldest = timezone.now() - timedelta(days=KEPT_DAYS)
+    ProjectTraffic.objects.filter(day__lt=oldest.date()).delete()
     return IndexTraffic.objects.filter(hour__lt=oldest).delete()[0]
 
 
@@ -203,24 +230,32 @@ def holdings(indexes: QuerySet[Index]) -> Holdings:
     return Holdings(found["records"] or 0, found["bytes"] or 0, found["measured_at"])
 
 
-def traffic(indexes: QuerySet[Index], since: datetime, until: datetime, step: Step) -> list[Point]:
-    """The calls of all the indexes together, one point for every hour or day from `since` to
-    `until`, in order; without latencies. One query.
+def traffic_by_day(
+    projects: QuerySet[Project], indexes: QuerySet[Index], since: datetime, until: datetime
+) -> list[Point]:
+    """The calls of whole projects and of single indexes outside of them together, one point for
+    every day from `since` to `until`, in order; without latencies. Two queries.
     """
-    rows = (
-        IndexTraffic.objects.filter(
-            index__in=indexes, hour__gte=_begin(since, step), hour__lt=until
-        )
-        .values_list("hour", "kind")
-        .annotate(Sum("calls"), Sum("refused"), Sum("failed"))
-    )
     sums: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for hour, kind, calls, refused, failed in rows:
-        place = sums[_begin(hour, step)]
-        place["reads" if kind == IndexTraffic.Kind.READ else "writes"] += calls
-        place["refused"] += refused
-        place["failed"] += failed
-    return [Point(at, **sums.get(at, {})) for at in _steps(since, until, step)]
+
+    def add(at: datetime, kind: str, counts: Sequence[int]) -> None:
+        calls, refused, failed = counts
+        sums[at]["reads" if kind == IndexTraffic.Kind.READ else "writes"] += calls
+        sums[at]["refused"] += refused
+        sums[at]["failed"] += failed
+
+    totals = (Sum("calls"), Sum("refused"), Sum("failed"))
+    days = ProjectTraffic.objects.filter(
+        project__in=projects, day__gte=_begin(since, "day").date(), day__lte=until.date()
+    )
+    for day, kind, *counts in days.order_by().values_list("day", "kind").annotate(*totals):
+        add(datetime.combine(day, datetime.min.time(), UTC), kind, counts)
+    hours = IndexTraffic.objects.filter(
+        index__in=indexes, hour__gte=_begin(since, "day"), hour__lt=until
+    )
+    for hour, kind, *counts in hours.order_by().values_list("hour", "kind").annotate(*totals):
+        add(_begin(hour, "day"), kind, counts)
+    return [Point(at, **sums.get(at, {})) for at in _steps(since, until, "day")]
 
 
 def traffic_of(index: Index, since: datetime, until: datetime, step: Step) -> list[Point]:

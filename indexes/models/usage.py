@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from indexes.models.deployments import Index
+from projects.models import Project
 
 
 class IndexStatistics(models.Model):
@@ -60,3 +61,32 @@ class IndexTraffic(models.Model):
 
     def __str__(self) -> str:
         return f"{self.calls} {self.kind} of index {self.index_id}"
+
+
+class ProjectTraffic(models.Model):
+    """The calls that all indexes of a project got on one day (UTC), reads apart from writes.
+
+    The sum of `IndexTraffic`, kept beside it: so an organization is summed up without reading every
+    hour of every index.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="traffic")
+    day = models.DateField()
+    kind = models.CharField(max_length=8, choices=IndexTraffic.Kind)
+    calls = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0)
+    failed = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["project", "day", "kind"], name="indexes_projecttraffic_project_day_uniq"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["read", "write"]), name="indexes_projecttraffic_kind_check"
+            ),
+        )
+        indexes = (models.Index(fields=["day"], name="indexes_projecttraffic_day"),)
+
+    def __str__(self) -> str:
+        return f"{self.calls} {self.kind} of project {self.project_id}"

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from indexes import usage
-from indexes.models import Deployment, Index, IndexStatistics, IndexTraffic
-from indexes.usage import BUCKETS, Call, quantile, record_traffic, traffic, traffic_of
+from indexes.models import Deployment, Index, IndexStatistics, IndexTraffic, ProjectTraffic
+from indexes.usage import BUCKETS, Call, quantile, record_traffic, traffic_by_day, traffic_of
+from projects.models import Project
 from protos.generated import vector_service_pb2 as pb
 from tests.cast import Cast
 from tests.indexes.conftest import make_index
@@ -59,6 +60,8 @@ class RecordTests:
         assert row.latency[-1] == 1
         assert sum(row.latency) == 4
         assert IndexTraffic.objects.count() == 4
+        day = ProjectTraffic.objects.get(kind=READ)
+        assert (day.calls, day.refused, day.failed) == (7, 1, 1)
 
     def test_indexes_that_are_unknown_are_left_out(self, index: Index) -> None:
         gone = Index(pk="00000000-0000-4000-8000-000000000000")
@@ -72,6 +75,7 @@ class RecordTests:
         assert usage.forget_old_traffic() == 1
         assert usage.forget_old_traffic() == 0
         assert IndexTraffic.objects.count() == 2
+        assert ProjectTraffic.objects.count() == 2
 
 
 class QuantileTests:
@@ -105,15 +109,26 @@ class ReadTests:
         assert hours[2].p50 is not None
         assert 5 <= hours[2].p50 <= 10
         assert hours[0].p50 is None
-        days = traffic(Index.objects.all(), NOON - timedelta(days=2), until, "day")
-        assert [(p.at.day, p.reads) for p in days] == [(18, 0), (19, 0), (20, 2)]
+        nothing = Index.objects.none()
+        for projects, indexes in (
+            (Project.objects.all(), nothing),
+            (Project.objects.none(), Index.objects.all()),
+        ):
+            days = traffic_by_day(projects, indexes, NOON - timedelta(days=2), until)
+            assert [(p.at.day, p.reads, p.failed) for p in days] == [
+                (18, 0, 0),
+                (19, 0, 0),
+                (20, 2, 1),
+            ]
 
     def test_only_the_indexes_asked_for_count(self, index: Index, cast: Cast) -> None:
         theirs = make_index(cast.other_project)
         record_traffic([call(index), call(theirs), call(theirs)])
         mine = Index.objects.filter(project=cast.project)
-        points = traffic(mine, NOON - timedelta(days=1), NOON, "day")
-        assert usage.total_calls(points) == (1, 0)
+        ours = Project.objects.filter(pk=cast.project.pk)
+        for projects, indexes in ((ours, mine.none()), (ours.none(), mine)):
+            points = traffic_by_day(projects, indexes, NOON - timedelta(days=1), NOON)
+            assert usage.total_calls(points) == (1, 0)
         assert usage.calls_by_index(mine, NOON - timedelta(days=1)) == {
             index.pk: {"reads": 1, "writes": 0}
         }
