@@ -50,9 +50,12 @@ doctor: $(VENV)/.installed  ## Explain what is wrong with this machine
 test: $(VENV)/.installed-dev $(IDP_VENV)/.installed  ## The whole test suite on SQLite and the embedded queue
 	@env -u DATABASE_URL -u REDIS_URL $(PY) -m pytest -n $(JOBS) $(ARGS)
 
-test-postgres: $(VENV)/.installed-dev $(IDP_VENV)/.installed  ## The same suite on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)
+# What knows no database, or only looks at pages that other tests ask for too, runs once: in `test`.
+NO_DATABASE := tests/browser tests/dataplane tests/kms
+
+test-postgres: $(VENV)/.installed-dev $(IDP_VENV)/.installed  ## Everything that knows a database on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)
 	@DATABASE_URL=$${DATABASE_URL:-postgres://root@127.0.0.1:5432/test} \
-	  REDIS_URL=$${REDIS_URL:-redis://127.0.0.1:6379/0} $(PY) -m pytest -n $(JOBS) $(ARGS)
+	  REDIS_URL=$${REDIS_URL:-redis://127.0.0.1:6379/0} $(PY) -m pytest -n $(JOBS) $(NO_DATABASE:%=--ignore=%) $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## Style, types, import rules, templates, generated files
 	@$(PY) -m ruff check .

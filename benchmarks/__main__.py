@@ -29,6 +29,7 @@ BENCHMARKS = {
     "keys": "checking an API key against SHA-256 and a dictionary",
     "permissions": "a permission check against pycasbin",
     "lists": "lists of the Admin API with 100,000 rows against lists with 100",
+    "overview": "the page of an organization with 1,000 indexes against one with 10",
     "platform": "from POST /indexes to Ready; from a key's revocation to its refusal",
 }
 
